@@ -1,0 +1,2 @@
+//! The `waltool` command.
+fn main() {}
