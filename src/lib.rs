@@ -1,11 +1,32 @@
 //! `waltool` reads, judges, repairs and replays write-ahead logs.
 //!
 //! The layers, from the bottom up; a module uses only what stands above it in this list:
-//! [`bytes`], [`checksum`], [`bitflip`], [`error`]: arithmetic and the error that stops us;
-//! [`span`], [`decode`], [`format`]: the vocabulary and the contract of a format;
-//! [`formats`]: one room per format, and the list of them;
-//! [`log`], [`scan`]: a path becomes segments, segments become spans;
-//! [`report`], [`verdict`], [`plan`], [`replay`], [`repair`]: folds of a scan, and the edits they ask for.
+//!
+//! - [`bytes`], [`checksum`], [`bitflip`], [`error`]: arithmetic, and the error that stops us;
+//! - [`span`], [`tally`], [`decode`], [`format`](mod@format): the vocabulary, and the contract of a format;
+//! - [`formats`]: one room per format, and the list of them;
+//! - [`log`], [`scan`]: a path becomes segments, segments become spans;
+//! - [`verdict`], [`report`]: folds of a scan.
 
+pub mod bitflip;
 pub mod bytes;
 pub mod checksum;
+pub mod decode;
+pub mod error;
+pub mod format;
+pub mod formats;
+pub mod log;
+pub mod report;
+pub mod scan;
+mod shown;
+pub mod span;
+pub mod tally;
+pub mod verdict;
+mod window;
+
+pub use error::{Error, Result};
+pub use log::Log;
+pub use report::Report;
+pub use scan::Scan;
+pub use shown::{Shown, shown};
+pub use verdict::Verdict;

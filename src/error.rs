@@ -1,0 +1,113 @@
+//! What stops the tool. Bad bytes in a log are never an [`Error`]: they are a [`Fault`](crate::span::Fault) in a span.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The reason why a command cannot go on. Each variant is one answer to "what can the caller do about it".
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The system refused to open or read.
+    #[error("{}: cannot read{}", crate::shown(path), at(*offset))]
+    Read {
+        /// The file or directory.
+        path: PathBuf,
+        /// Where in the file, when the reading had begun.
+        offset: Option<u64>,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system refused to create, write, sync, rename or remove.
+    #[error("{}: cannot {doing}", crate::shown(path))]
+    Write {
+        /// The file or directory.
+        path: PathBuf,
+        /// The verb that failed: "write", "sync", "rename".
+        doing: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A fifo, a device, a socket: nothing that can be read twice or judged.
+    #[error("{}: is {what}, not a regular file", crate::shown(path))]
+    NotRegular {
+        /// The path as given.
+        path: PathBuf,
+        /// "a fifo", "a device", "a directory".
+        what: &'static str,
+    },
+    /// The file became shorter while it was read, so no verdict about it would be true.
+    #[error("{}: shrank from {was} to {now} bytes while it was read; run the command again", crate::shown(path))]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// Bytes when it was opened.
+        was: u64,
+        /// Bytes that could be read.
+        now: u64,
+    },
+    /// No format knows these bytes.
+    #[error("{}: not recognised as a write-ahead log: {why}", crate::shown(path))]
+    Unknown {
+        /// The path as given.
+        path: PathBuf,
+        /// What it looks like instead, and what would help.
+        why: String,
+    },
+    /// Intact, but from a version that this program does not know.
+    #[error("{}: offset {offset}: {what} {value} is newer than this waltool understands", crate::shown(path))]
+    TooNew {
+        /// The segment.
+        path: PathBuf,
+        /// Where it says so.
+        offset: u64,
+        /// The field.
+        what: &'static str,
+        /// Its value.
+        value: u64,
+    },
+    /// The arguments do not make sense together.
+    #[error("{0}")]
+    Usage(String),
+    /// It could be done, but would lose data or hit the wrong file.
+    #[error("{}: refused: {why}", crate::shown(path))]
+    Refused {
+        /// What would have been changed.
+        path: PathBuf,
+        /// The reason, and the command that would work.
+        why: String,
+    },
+}
+
+fn at(offset: Option<u64>) -> String {
+    offset.map_or_else(String::new, |offset| format!(" at offset {offset}"))
+}
+
+impl Error {
+    /// The system refused to open or read `path`.
+    pub fn read(path: &Path, source: io::Error) -> Self {
+        Self::Read { path: path.into(), offset: None, source }
+    }
+
+    /// The system refused to change `path`; `doing` is the verb.
+    pub fn write(path: &Path, doing: &'static str, source: io::Error) -> Self {
+        Self::Write { path: path.into(), doing, source }
+    }
+
+    /// What was asked would lose data or hit the wrong file.
+    pub fn refused(path: &Path, why: impl Into<String>) -> Self {
+        Self::Refused { path: path.into(), why: why.into() }
+    }
+
+    /// The exit code that this error ends with; 2, 5, 6 or 7.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Unknown { .. } | Self::TooNew { .. } => 5,
+            Self::Read { .. } | Self::Write { .. } | Self::NotRegular { .. } | Self::Changed { .. } => 6,
+            Self::Refused { .. } => 7,
+        }
+    }
+}
+
+/// The result of everything that can be stopped.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,347 @@
+//! A log's verdict with its evidence: a fold of a scan.
+
+use std::fmt::{self, Display};
+
+use crate::error::Result;
+use crate::format::Format;
+use crate::log::Log;
+use crate::scan::{Found, Scan};
+use crate::span::{Fault, Kind, Span};
+use crate::tally::{Committed, Tally};
+use crate::verdict::{Evidence, Row, Verdict};
+
+/// Faults that a report lists one by one; the others are only counted.
+pub const LISTED_MAX: usize = 1000;
+
+/// A place in a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Index of the segment, from 0.
+    pub segment: u32,
+    /// Offset in it, in bytes.
+    pub offset: u64,
+}
+
+/// What was found in a part of a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Records.
+    pub records: u64,
+    /// Whole transactions.
+    pub transactions: u64,
+    /// Commits, those of transactions that are not whole included.
+    pub commits: u64,
+    /// LSN of the first record.
+    pub first: Option<u64>,
+    /// LSN of the last record.
+    pub last: Option<u64>,
+    /// Behind the last record or header.
+    pub end: Place,
+    /// Behind the last whole transaction, or behind the header where there is none.
+    pub committed_end: Place,
+    /// LSN of the last whole transaction's commit.
+    pub committed: Option<u64>,
+    /// Time of the last whole transaction's commit, in nanoseconds since 1970.
+    pub committed_time: Option<u64>,
+    /// Records up to that commit.
+    pub committed_records: u64,
+}
+
+/// What is known of a log after a scan.
+#[derive(Clone)]
+pub struct Report {
+    format: &'static dyn Format,
+    /// Segments met.
+    pub segments: u64,
+    /// Bytes of all segments.
+    pub bytes: u64,
+    /// What stands before the first damage.
+    pub prefix: Totals,
+    /// What stands behind it.
+    pub beyond: Totals,
+    /// Damage, tears and gaps in their order, the first [`LISTED_MAX`].
+    pub faults: Vec<Span>,
+    /// All of them.
+    pub fault_count: u64,
+    /// Bytes in them.
+    pub fault_bytes: u64,
+    /// Bytes of earlier lives of the file.
+    pub stale_bytes: u64,
+    /// Bytes that were never written.
+    pub unwritten_bytes: u64,
+    /// Commits at the tail that nothing proves durable or not.
+    pub undecided: u64,
+    evidence: Evidence,
+    broken: Option<BrokenPromise>,
+    beyond_bytes: u64,
+    /// A segment before the present one has a fault.
+    hit_before: bool,
+    current: Current,
+}
+
+/// Damage below a promise.
+#[derive(Clone, Copy, Debug)]
+struct BrokenPromise {
+    damage: Place,
+    promise: u64,
+}
+
+/// The present segment, whose counts are not yet in the totals: a promise in it may still decide about them.
+#[derive(Clone, Default)]
+struct Current {
+    segment: u32,
+    seen: u64,
+    before: Tally,
+    behind: Tally,
+    header_end: Option<u64>,
+    lowest_fault: Option<u64>,
+}
+
+impl Report {
+    /// An empty report, to be filled by [`add`](Self::add).
+    pub fn new(format: &'static dyn Format) -> Self {
+        Self {
+            format,
+            segments: 0,
+            bytes: 0,
+            prefix: Totals::default(),
+            beyond: Totals::default(),
+            faults: Vec::new(),
+            fault_count: 0,
+            fault_bytes: 0,
+            stale_bytes: 0,
+            unwritten_bytes: 0,
+            undecided: 0,
+            evidence: Evidence { promising: format.commits_promise(), ..Evidence::default() },
+            broken: None,
+            beyond_bytes: 0,
+            hit_before: false,
+            current: Current::default(),
+        }
+    }
+
+    /// Reads a log to its end. `progress` hears how many bytes have been read, now and then.
+    ///
+    /// # Errors
+    /// As [`Scan::next`].
+    pub fn of(log: &Log, mut progress: impl FnMut(u64)) -> Result<Self> {
+        let mut report = Self::new(log.format());
+        let mut scan = Scan::new(log);
+        loop {
+            report.skim(&mut scan, &mut progress)?;
+            let Some(found) = scan.next()? else { break };
+            report.add(&found);
+        }
+        report.finish();
+        Ok(report)
+    }
+
+    /// Counts the good records that come next in `scan`, without looking at each.
+    ///
+    /// # Errors
+    /// As [`Scan::next`].
+    pub fn skim(&mut self, scan: &mut Scan<'_>, progress: &mut impl FnMut(u64)) -> Result<()> {
+        if self.segments > 0 && scan.segment() == self.current.segment {
+            let before = self.bytes;
+            scan.skim(self.tally(), &mut |offset| progress(before + offset))?;
+            self.current.seen = scan.offset();
+        }
+        Ok(())
+    }
+
+    /// Takes a span into account. Every span of the scan must come, in order, unless it was skimmed.
+    pub fn add(&mut self, found: &Found<'_>) {
+        let span = found.span;
+        if self.segments == 0 || span.segment != self.current.segment {
+            self.close_segment();
+            self.segments += 1;
+            self.current = Current { segment: span.segment, ..Current::default() };
+        }
+        self.current.seen = self.current.seen.max(span.end());
+        match span.kind {
+            Kind::Padding | Kind::Record(_) => {}
+            Kind::Header => self.header(&span, found.durable),
+            Kind::Stale => self.stale_bytes += span.len,
+            Kind::Unwritten => self.unwritten_bytes += span.len,
+            Kind::Gap(_) => self.fault(span),
+            Kind::Damage(_) | Kind::Torn(_) => {
+                self.undecided += if matches!(span.kind, Kind::Torn(_)) { found.claims } else { 0 };
+                self.fault(span);
+                if found.record.is_none() {
+                    self.current.behind.floor = span.end();
+                }
+            }
+        }
+        if let Some(record) = &found.record {
+            self.tally().add(&record.meta, span.end());
+        }
+        if self.fault_count > 0 && !matches!(span.kind, Kind::Stale | Kind::Unwritten) {
+            self.beyond_bytes += span.len;
+        }
+    }
+
+    /// No more spans will come.
+    pub fn finish(&mut self) {
+        self.close_segment();
+        self.current = Current::default();
+        let commits = self.beyond.commits;
+        self.evidence.commit_behind = commits > 0;
+        let unlinked = match self.faults[..] {
+            [Span { kind: Kind::Damage(Fault::Unlinked { flip: None, .. }), .. }] => self.fault_count == 1,
+            _ => false,
+        };
+        self.evidence.leftover = unlinked && self.beyond.records > 0 && commits == 0;
+        if self.row().label == 'I' {
+            self.stale_bytes += self.beyond_bytes;
+            self.beyond = Totals::default();
+            self.faults.clear();
+            (self.fault_count, self.fault_bytes) = (0, 0);
+        }
+    }
+
+    /// The verdict.
+    pub fn verdict(&self) -> Verdict {
+        self.row().verdict
+    }
+
+    /// The row of the decision table that gave the verdict.
+    pub fn row(&self) -> &'static Row {
+        self.evidence.judge()
+    }
+
+    /// What the verdict rests on, in a sentence; nothing for a clean log.
+    pub fn proof(&self) -> Option<Proof<'_>> {
+        (self.row().verdict != Verdict::Clean).then_some(Proof(self))
+    }
+
+    /// The format of the log.
+    pub fn format(&self) -> &'static dyn Format {
+        self.format
+    }
+
+    /// Where the first damage, tear or gap begins.
+    pub fn first_fault(&self) -> Option<&Span> {
+        self.faults.first()
+    }
+
+    fn tally(&mut self) -> &mut Tally {
+        if self.fault_count > 0 { &mut self.current.behind } else { &mut self.current.before }
+    }
+
+    fn header(&mut self, span: &Span, durable: u64) {
+        self.tally().promise(durable);
+        self.evidence.continued |= self.hit_before;
+        if self.fault_count == 0 {
+            self.current.header_end = Some(span.end());
+        }
+    }
+
+    fn fault(&mut self, span: Span) {
+        if self.faults.len() < LISTED_MAX {
+            self.faults.push(span);
+        }
+        self.fault_count += 1;
+        self.fault_bytes += span.len;
+        if let Kind::Gap(_) = span.kind {
+            self.evidence.gap = true;
+        } else {
+            self.evidence.fault = true;
+            self.current.lowest_fault.get_or_insert(span.offset);
+        }
+    }
+
+    fn close_segment(&mut self) {
+        let Current { segment, seen, mut before, mut behind, header_end, lowest_fault } =
+            std::mem::take(&mut self.current);
+        self.bytes += seen;
+        let promise = before.durable.max(behind.durable);
+        before.promise(promise);
+        behind.promise(promise);
+        self.undecided += before.unproven.count() + behind.unproven.count();
+        if let Some(offset) = lowest_fault.filter(|&offset| offset < promise) {
+            self.evidence.promised = true;
+            self.broken.get_or_insert(BrokenPromise { damage: Place { segment, offset }, promise });
+        }
+        self.hit_before |= lowest_fault.is_some();
+        if let Some(offset) = header_end {
+            self.prefix.end = Place { segment, offset };
+            if self.prefix.committed.is_none() {
+                self.prefix.committed_end = self.prefix.end;
+            }
+        }
+        self.prefix.absorb(segment, &before);
+        self.beyond.absorb(segment, &behind);
+    }
+}
+
+impl Totals {
+    fn absorb(&mut self, segment: u32, tally: &Tally) {
+        if let Some(Committed { end, lsn, records, time }) = tally.committed {
+            self.committed_end = Place { segment, offset: end };
+            self.committed = Some(lsn);
+            self.committed_time = time.or(self.committed_time);
+            self.committed_records = self.records + records;
+        }
+        if let Some(offset) = tally.end {
+            self.end = Place { segment, offset };
+        }
+        self.records += tally.records;
+        self.transactions += tally.transactions;
+        self.commits += tally.commits;
+        self.first = self.first.or(tally.first);
+        self.last = tally.last.or(self.last);
+    }
+}
+
+/// The sentence behind a verdict. See [`Report::proof`].
+pub struct Proof<'a>(&'a Report);
+
+impl Display for Proof<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(report) = self;
+        let noun = report.format.record_noun();
+        let beyond = &report.beyond;
+        let first = report.first_fault().map_or(0, |span| span.offset);
+        match (report.row().label, report.broken) {
+            ('C', Some(BrokenPromise { damage, promise })) => write!(
+                f,
+                "the log promises that everything below offset {promise} had reached the disk; the damage begins at {}",
+                damage.offset
+            ),
+            ('D', _) => write!(f, "a later segment continues the log: it is begun only when the one before is whole"),
+            ('G', _) => write!(
+                f,
+                "{} intact behind the damage, {} of them commit{}: they were written later, so what stood before was whole",
+                Counted(beyond.records, noun),
+                beyond.commits,
+                if beyond.commits == 1 { "" } else { "s" },
+            ),
+            ('E', _) => {
+                write!(f, "no promise of the log reaches offset {first}: a crash before the next sync explains it")
+            }
+            ('J', _) if beyond.records > 0 => write!(
+                f,
+                "{} intact behind offset {first}, but no commit: nothing committed is lost",
+                Counted(beyond.records, noun)
+            ),
+            ('J', _) => write!(f, "nothing valid follows offset {first}: a write that never finished explains it"),
+            ('B' | 'F' | 'H', _) => write!(f, "what is there is intact, but not all of it is there"),
+            (_, _) => write!(f, "{}", report.row().why),
+        }
+    }
+}
+
+/// A number with its noun: "1 frame", "2 frames".
+pub struct Counted(
+    /// How many.
+    pub u64,
+    /// Of what, in the singular.
+    pub &'static str,
+);
+
+impl Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(count, noun) = self;
+        write!(f, "{count} {noun}{}", if *count == 1 { "" } else { "s" })
+    }
+}

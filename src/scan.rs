@@ -1,0 +1,473 @@
+//! The scan: steps of a decoder become spans that partition every byte of every segment.
+//!
+//! 1. It moves by `step.len` only, so the spans of a segment touch each other by construction.
+//! 2. A span is final when it is yielded. The pieces of an unfinished record wait in `open`: with the last piece they
+//!    come out as a record, else they become damage.
+//! 3. What follows the last good record waits in `doubt`. Something good behind it makes it damage; the end of the log
+//!    makes it a torn tail. Stale and unwritten bytes stay what they are unless something good follows them.
+//! 4. A decoder that needs more than the segment has left has met a cut.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use crate::decode::{Begin, Class, Decode, HEAD_LEN, Input, Meta, Need, Step};
+use crate::error::{Error, Result};
+use crate::format::Record;
+use crate::log::Log;
+use crate::span::{Fault, Kind, Piece, Span};
+use crate::tally::Tally;
+use crate::window::{WINDOW, Window};
+
+/// The largest record that is joined from pieces, in bytes, unless [`Scan::record_max`] says otherwise.
+pub const RECORD_MAX: usize = 16 * 1024 * 1024;
+/// Pieces that one record may have; a bound on memory, far above what [`RECORD_MAX`] needs at a block a piece.
+const PIECES_MAX: usize = 64 * 1024;
+/// A hole must be this long before it is worth asking a decoder to pass it unread.
+const HOLE_MIN: u64 = 1024 * 1024;
+
+/// A span, with what it holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// The bytes' place and kind.
+    pub span: Span,
+    /// The record that this span completes.
+    pub record: Option<Record<'a>>,
+    /// The bytes of a header.
+    pub header: Option<&'a [u8]>,
+    /// A header's promise: everything below this offset of the segment had reached the disk.
+    pub durable: u64,
+    /// In damage: places that call themselves commits.
+    pub claims: u64,
+}
+
+/// Reads a log from its beginning to its end.
+pub struct Scan<'l> {
+    log: &'l Log,
+    decoder: Box<dyn Decode + Send>,
+    chunk: usize,
+    record_max: usize,
+    segment: u32,
+    window: Option<Window>,
+    buffer: Vec<u8>,
+    ready: VecDeque<Item>,
+    open: Open,
+    doubt: Doubt,
+}
+
+#[derive(Clone, Debug)]
+struct Item {
+    span: Span,
+    body: Body,
+    claims: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Body {
+    None,
+    Header { bytes: Range<usize>, durable: u64 },
+    Record { meta: Meta, head: Range<usize>, payload: Range<usize> },
+    Joined(Meta),
+}
+
+/// The pieces of a record whose end has not come yet.
+#[derive(Default)]
+struct Open {
+    spans: Vec<Span>,
+    joined: Vec<u8>,
+}
+
+impl<'l> Scan<'l> {
+    /// A scan of `log` by its format's decoder.
+    pub fn new(log: &'l Log) -> Self {
+        Self::with(log, log.format().decoder())
+    }
+
+    /// A scan of `log` by another decoder.
+    pub fn with(log: &'l Log, decoder: Box<dyn Decode + Send>) -> Self {
+        Self {
+            log,
+            decoder,
+            chunk: WINDOW,
+            record_max: RECORD_MAX,
+            segment: 0,
+            window: None,
+            buffer: Vec::new(),
+            ready: VecDeque::new(),
+            open: Open::default(),
+            doubt: Doubt::default(),
+        }
+    }
+
+    /// Reads this many bytes at a time. The spans do not depend on it.
+    pub fn window(mut self, bytes: usize) -> Self {
+        self.chunk = bytes;
+        self
+    }
+
+    /// Joins records up to this many bytes.
+    pub fn record_max(mut self, bytes: usize) -> Self {
+        self.record_max = bytes;
+        self
+    }
+
+    /// The log that is read.
+    pub fn log(&self) -> &'l Log {
+        self.log
+    }
+
+    /// Index of the segment that is read.
+    pub fn segment(&self) -> u32 {
+        self.segment
+    }
+
+    /// Where the scan stands in its segment, in bytes.
+    pub fn offset(&self) -> u64 {
+        self.window.as_ref().map_or(0, Window::offset)
+    }
+
+    /// The decoder, as it stands.
+    pub fn decoder(&self) -> &(dyn Decode + Send) {
+        &*self.decoder
+    }
+
+    /// Goes on at `offset` of the present segment with another decoder, as if everything before had been good and read.
+    /// For folds that counted that part by other means, after [`skim`](Self::skim) stopped at no fault.
+    pub fn jump(&mut self, decoder: Box<dyn Decode + Send>, offset: u64) -> Result<()> {
+        assert!(self.ready.is_empty() && self.doubt.is_empty() && self.open.spans.is_empty(), "a jump out of doubt");
+        let source = self.log.source(self.segment)?;
+        let buffer = self.window.take().map(Window::into_buffer).unwrap_or_default();
+        self.window = Some(Window::new(source, offset, self.chunk, buffer));
+        self.decoder = decoder;
+        Ok(())
+    }
+
+    /// The next span, or `None` behind the last.
+    ///
+    /// # Errors
+    /// [`Error::Read`] and its like; [`Error::TooNew`]. Never for bad bytes.
+    pub fn next(&mut self) -> Result<Option<Found<'_>>> {
+        let item = loop {
+            if let Some(item) = self.ready.pop_front() {
+                break item;
+            }
+            if !self.begin_segment()? {
+                return Ok(None);
+            }
+            match self.step()? {
+                Some(step) => {
+                    if let Some(item) = self.settle(step)? {
+                        break item;
+                    }
+                }
+                None => self.end_segment()?,
+            }
+        };
+        Ok(Some(self.lend(item)))
+    }
+
+    /// Counts good records as far as they go in the present segment, without yielding them; [`next`](Self::next) then
+    /// gives what stands behind them. `progress` hears the offset after each window.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub fn skim(&mut self, tally: &mut Tally, progress: &mut dyn FnMut(u64)) -> Result<()> {
+        if !self.ready.is_empty() || !self.doubt.is_empty() || !self.open.spans.is_empty() {
+            return Ok(());
+        }
+        while let Some(window) = &mut self.window {
+            let input = Input { bytes: window.bytes(), offset: window.offset(), end: window.ended() };
+            let (taken, stop) = self.decoder.skim(&input, tally);
+            window.take(taken);
+            progress(window.offset());
+            match stop {
+                Err(Need(_)) if window.ended() => return Ok(()),
+                Err(Need(need)) => self.fill(need)?,
+                Ok(step) => {
+                    let item = self.settle(step)?;
+                    self.ready.extend(item);
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn lend(&self, item: Item) -> Found<'_> {
+        let taken = |range: Range<usize>| self.window.as_ref().map_or(&[][..], |window| window.taken(range));
+        let mut found = Found { span: item.span, record: None, header: None, durable: 0, claims: item.claims };
+        match item.body {
+            Body::None => {}
+            Body::Header { bytes, durable } => (found.header, found.durable) = (Some(taken(bytes)), durable),
+            Body::Record { meta, head, payload } => {
+                found.record = Some(Record { meta, head: taken(head), payload: taken(payload) });
+            }
+            Body::Joined(meta) => {
+                found.record = Some(Record { meta, head: &[], payload: &self.open.joined });
+            }
+        }
+        found
+    }
+
+    fn begin_segment(&mut self) -> Result<bool> {
+        if self.window.is_some() {
+            return Ok(true);
+        }
+        let count = self.log.segments().len();
+        let Some(segment) = self.log.segments().get(self.segment as usize) else { return Ok(false) };
+        let next = self.segment + 1;
+        let head = if (next as usize) < count { Some(self.log.head(next, HEAD_LEN)?) } else { None };
+        self.decoder.begin(&Begin { segment: self.segment, number: segment.number, next: head.as_deref() });
+        let source = self.log.source(self.segment)?;
+        self.window = Some(Window::new(source, 0, self.chunk, std::mem::take(&mut self.buffer)));
+        Ok(true)
+    }
+
+    fn fill(&mut self, need: usize) -> Result<()> {
+        let Some(window) = &mut self.window else { return Ok(()) };
+        window.fill(need).map_err(|source| Error::Read {
+            path: self.log.segment_path(self.segment).into(),
+            offset: Some(window.offset()),
+            source,
+        })
+    }
+
+    /// The decoder's next step, with as much input as it asks for; `None` at the segment's end.
+    fn step(&mut self) -> Result<Option<Step>> {
+        loop {
+            let Some(window) = &self.window else { return Ok(None) };
+            let input = Input { bytes: window.bytes(), offset: window.offset(), end: window.ended() };
+            let need = if input.bytes.is_empty() { Err(Need(1)) } else { self.decoder.step(&input) };
+            let Err(Need(need)) = need else { return Ok(need.ok()) };
+            let have = input.bytes.len();
+            if !input.end {
+                assert!(need > have, "a decoder that asks for {need} bytes has {have}");
+                self.fill(need)?;
+            } else if have == 0 {
+                return Ok(None);
+            } else {
+                let fault = Fault::Cut { need: need as u64, have: have as u64 };
+                return Ok(Some(Step { len: have, class: Class::damage(fault) }));
+            }
+        }
+    }
+
+    /// Moves behind a step and decides what comes out of it now: at most one item directly, the rest by `ready`.
+    fn settle(&mut self, step: Step) -> Result<Option<Item>> {
+        let Some(window) = &mut self.window else { return Ok(None) };
+        let offset = window.offset();
+        let at = window.take(step.len);
+        let shift = |range: Range<usize>| at + range.start..at + range.end;
+        let span = |kind| Span { segment: self.segment, offset, len: step.len as u64, kind };
+        let item = match step.class {
+            Class::Record { piece: Piece::Full, body, meta } => {
+                let body = Body::Record { meta, head: at..at + body.start, payload: shift(body) };
+                Item { span: span(Kind::Record(Piece::Full)), body, claims: 0 }
+            }
+            Class::Proven { fault, body, meta } => {
+                let body = Body::Record { meta, head: at..at + body.start, payload: shift(body) };
+                Item { span: span(Kind::Damage(fault)), body, claims: 0 }
+            }
+            Class::Record { piece, body, meta } => {
+                let (span, body) = (span(Kind::Record(piece)), shift(body));
+                return Ok(self.join(span, body, meta));
+            }
+            Class::Header { durable } => {
+                let body = Body::Header { bytes: at..at + step.len, durable };
+                Item { span: span(Kind::Header), body, claims: 0 }
+            }
+            Class::Gap(gap) => Item { span: span(Kind::Gap(gap)), body: Body::None, claims: 0 },
+            Class::Padding => {
+                let span = span(Kind::Padding);
+                return Ok(self.fill_between(span));
+            }
+            Class::Stale => return self.doubted(span(Kind::Stale), 0),
+            Class::Unwritten => return self.doubted(span(Kind::Unwritten), 0),
+            Class::Damage { fault, claims_commit } => {
+                return self.doubted(span(Kind::Damage(fault)), u64::from(claims_commit));
+            }
+            Class::Newer { what, value } => {
+                let path = self.log.segment_path(self.segment).into();
+                return Err(Error::TooNew { path, offset, what, value });
+            }
+        };
+        Ok(self.good(item))
+    }
+
+    /// Something intact: what was in doubt before it is damage.
+    fn good(&mut self, item: Item) -> Option<Item> {
+        let within = matches!(item.span.kind, Kind::Header) && !self.open.spans.is_empty();
+        if within {
+            self.open.spans.push(item.span);
+            return None;
+        }
+        if self.doubt.is_empty() && self.open.spans.is_empty() {
+            return Some(item);
+        }
+        self.abandon();
+        self.ready.extend(self.doubt.resolve_before_good());
+        self.ready.push_back(item);
+        None
+    }
+
+    fn fill_between(&mut self, span: Span) -> Option<Item> {
+        if !self.open.spans.is_empty() {
+            self.open.spans.push(span);
+            None
+        } else if self.doubt.is_empty() {
+            Some(Item { span, body: Body::None, claims: 0 })
+        } else {
+            self.doubt.push(span, 0);
+            None
+        }
+    }
+
+    fn doubted(&mut self, span: Span, claims: u64) -> Result<Option<Item>> {
+        self.abandon();
+        self.doubt.push(span, claims);
+        self.pass_hole()?;
+        Ok(None)
+    }
+
+    /// In a sparse file the zeros of a hole are passed unread, as far as the decoder knows what they are.
+    fn pass_hole(&mut self) -> Result<()> {
+        let Some(window) = &mut self.window else { return Ok(()) };
+        if !window.bytes().iter().take(64).all(|&byte| byte == 0) {
+            return Ok(());
+        }
+        let hole = window.hole();
+        if hole < HOLE_MIN {
+            return Ok(());
+        }
+        let offset = window.offset();
+        let Some((len, class)) = self.decoder.hole(offset, hole) else { return Ok(()) };
+        assert!(len <= hole, "a decoder passes more than the hole");
+        window.pass(len);
+        let kind = match class {
+            Class::Damage { fault, .. } => Kind::Damage(fault),
+            _ => Kind::Unwritten,
+        };
+        self.doubt.push(Span { segment: self.segment, offset, len, kind }, 0);
+        Ok(())
+    }
+
+    /// A piece of a record. The last one brings the others out.
+    fn join(&mut self, span: Span, body: Range<usize>, meta: Meta) -> Option<Item> {
+        let begins = matches!(span.kind, Kind::Record(Piece::First));
+        if begins {
+            self.abandon();
+            self.open.joined.clear();
+        } else if self.open.spans.is_empty() {
+            self.doubt.push(Span { kind: Kind::Damage(Fault::Orphan), ..span }, 0);
+            return None;
+        }
+        let payload = self.window.as_ref().map_or(&[][..], |window| window.taken(body));
+        if self.open.joined.len() + payload.len() > self.record_max || self.open.spans.len() >= PIECES_MAX {
+            self.open.spans.push(span);
+            self.abandon();
+            return None;
+        }
+        self.open.joined.extend_from_slice(payload);
+        self.open.spans.push(span);
+        if matches!(span.kind, Kind::Record(Piece::Last)) {
+            self.ready.extend(self.doubt.resolve_before_good());
+            let spans = self.open.spans.drain(..).map(|span| Item { span, body: Body::None, claims: 0 });
+            self.ready.extend(spans);
+            if let Some(last) = self.ready.back_mut() {
+                last.body = Body::Joined(meta);
+            }
+        }
+        None
+    }
+
+    /// The open record has no end: its pieces are damage.
+    fn abandon(&mut self) {
+        for span in self.open.spans.drain(..) {
+            self.doubt.push(Span { kind: Kind::Damage(Fault::NoEnd), ..span }, 0);
+        }
+    }
+
+    fn end_segment(&mut self) -> Result<()> {
+        let Some(window) = self.window.take() else { return Ok(()) };
+        let len = window.offset();
+        if let Some(was) = window.file_len().filter(|&was| was > len) {
+            let path = self.log.segment_path(self.segment).into();
+            return Err(Error::Changed { path, was, now: len });
+        }
+        self.buffer = window.into_buffer();
+        self.abandon();
+        let missing = self.decoder.end(len);
+        let span = |kind| Span { segment: self.segment, offset: len, len: 0, kind };
+        if let Some(Class::Damage { fault, .. }) = missing {
+            self.doubt.push(span(Kind::Damage(fault)), 0);
+        }
+        let last = self.segment as usize + 1 == self.log.segments().len();
+        self.ready.extend(self.doubt.resolve_at_end(last));
+        if let Some(Class::Gap(gap)) = missing {
+            self.ready.push_back(Item { span: span(Kind::Gap(gap)), body: Body::None, claims: 0 });
+        }
+        self.segment += 1;
+        Ok(())
+    }
+}
+
+/// What follows the last good record of a segment: a few spans, neighbours of one kind joined.
+#[derive(Default)]
+struct Doubt(Vec<Item>);
+
+/// More changes of kind than this in a row are one damage: a bound on memory, met by noise only.
+const DOUBT_MAX: usize = 16;
+
+impl Doubt {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn push(&mut self, span: Span, claims: u64) {
+        if self.0.len() == DOUBT_MAX {
+            self.collapse();
+        }
+        match self.0.last_mut() {
+            Some(last) if last.span.kind.name() == span.kind.name() => {
+                last.span.len += span.len;
+                last.claims += claims;
+            }
+            _ => self.0.push(Item { span, body: Body::None, claims }),
+        }
+    }
+
+    /// All of it, as one damage with the first fault.
+    fn collapse(&mut self) {
+        let fault = self.0.iter().find_map(|item| match item.span.kind {
+            Kind::Damage(fault) => Some(fault),
+            _ => None,
+        });
+        let fault = fault.unwrap_or(Fault::Hole);
+        let joined = self.0.drain(..).reduce(|mut all, item| {
+            all.span.len += item.span.len;
+            all.claims += item.claims;
+            all
+        });
+        self.0.extend(joined.map(|mut item| {
+            item.span.kind = Kind::Damage(fault);
+            item
+        }));
+    }
+
+    /// Something good follows, so all of it is damage; fill right before the good stays fill.
+    fn resolve_before_good(&mut self) -> impl Iterator<Item = Item> + use<> {
+        let fill = self.0.pop_if(|item| item.span.kind == Kind::Padding);
+        self.collapse();
+        self.0.drain(..).chain(fill).collect::<Vec<_>>().into_iter()
+    }
+
+    /// The segment ends: bad bytes are a torn tail in the last one, and damage where another follows.
+    fn resolve_at_end(&mut self, last: bool) -> impl Iterator<Item = Item> + use<> {
+        let mut items = std::mem::take(&mut self.0);
+        for item in &mut items {
+            if let (Kind::Damage(fault), true) = (item.span.kind, last) {
+                item.span.kind = Kind::Torn(fault);
+            }
+        }
+        items.into_iter()
+    }
+}
