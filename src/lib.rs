@@ -9,3 +9,4 @@
 
 pub mod bytes;
 pub mod checksum;
+pub mod formats;

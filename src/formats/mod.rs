@@ -1,0 +1,3 @@
+//! One room per format.
+
+pub mod native;
