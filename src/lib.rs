@@ -7,5 +7,6 @@
 //! [`log`], [`scan`]: a path becomes segments, segments become spans;
 //! [`report`], [`verdict`], [`plan`], [`replay`], [`repair`]: folds of a scan, and the edits they ask for.
 
+pub mod bitflip;
 pub mod bytes;
 pub mod checksum;
