@@ -16,6 +16,7 @@ pub mod error;
 pub mod format;
 pub mod formats;
 pub mod log;
+mod parallel;
 pub mod report;
 pub mod scan;
 mod shown;
