@@ -30,8 +30,8 @@ pub use exit::Exit;
 #[derive(Parser)]
 #[command(name = "waltool", version, arg_required_else_help = true, after_help = EXIT_HELP)]
 pub struct Cli {
-    /// When to use colour
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_default_value = true)]
+    /// When to use colour; `auto` is on a terminal, unless NO_COLOR is set
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     color: Color,
 
     #[command(subcommand)]

@@ -34,7 +34,7 @@ pub struct VerifyArgs {
     /// Print nothing about clean logs
     #[arg(long, short, conflicts_with = "json")]
     quiet: bool,
-    /// Check so many logs at a time [default: one per processor]
+    /// Use so many threads [default: one per processor]
     #[arg(long, short, value_name = "N")]
     jobs: Option<NonZeroUsize>,
 }
@@ -44,13 +44,14 @@ type Checked = anyhow::Result<(Log, Report)>;
 pub fn run(args: &VerifyArgs, context: &Context) -> anyhow::Result<Exit> {
     let progress = context.progress(|| total(args));
     let mut session = Session { args, context, out: context.out()?, worst: Exit::Done, outcomes: Vec::new() };
-    if args.logs.len() == 1 || args.jobs.is_some_and(|jobs| jobs.get() == 1) {
+    let threads = args.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    if args.logs.len() == 1 || threads == 1 {
         for path in &args.logs {
-            let checked = check(path, args, context, &progress);
+            let checked = check(path, args, context, threads, &progress);
             progress.aside(|| session.print(path, checked))?;
         }
     } else {
-        session.side_by_side(&progress)?;
+        session.side_by_side(threads, &progress)?;
     }
     drop(progress);
     session.end()
@@ -62,9 +63,9 @@ fn total(args: &VerifyArgs) -> u64 {
     files.filter_map(|path| Log::open(path, args.format.format).ok()?.len().ok()).sum()
 }
 
-fn check(path: &Path, args: &VerifyArgs, context: &Context, progress: &Progress) -> Checked {
+fn check(path: &Path, args: &VerifyArgs, context: &Context, threads: usize, progress: &Progress) -> Checked {
     let log = context.open(path, args.format.format)?;
-    let report = Report::of(&log, progress.listener())?;
+    let report = Report::by_threads(&log, threads, progress.listener())?;
     Ok((log, report))
 }
 
@@ -79,19 +80,17 @@ struct Session<'a> {
 
 impl Session<'_> {
     /// Checks logs on several threads, and prints them in the order of the arguments.
-    fn side_by_side(&mut self, progress: &Progress) -> anyhow::Result<()> {
+    fn side_by_side(&mut self, threads: usize, progress: &Progress) -> anyhow::Result<()> {
         let (args, context) = (self.args, self.context);
-        let processors = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let jobs = args.jobs.map_or_else(processors, NonZeroUsize::get).min(args.logs.len());
         let next = AtomicUsize::new(0);
         let (send, receive) = mpsc::channel();
         std::thread::scope(|scope| {
-            for _ in 0..jobs {
+            for _ in 0..threads.min(args.logs.len()) {
                 let (send, next) = (send.clone(), &next);
                 scope.spawn(move || {
                     while let index = next.fetch_add(1, Relaxed)
                         && let Some(path) = args.logs.get(index)
-                        && send.send((index, check(path, args, context, progress))).is_ok()
+                        && send.send((index, check(path, args, context, 1, progress))).is_ok()
                     {}
                 });
             }
