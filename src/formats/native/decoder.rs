@@ -2,13 +2,13 @@
 
 use super::encode::place;
 use super::layout::{
-    Answer, BLOCK, HEADER_LEN, HeaderFault, MAGIC, PAYLOAD_MAX, RECORD_HEADER, RECORDS_START, RecordFault,
-    RecordHeader, SegmentHeader, TWIN, payload_crc, rest_of_block,
+    ALIGN, Answer, BLOCK, HEADER_LEN, HeaderFault, MAGIC, PAYLOAD_MAX, RECORD_HEADER, RECORD_MAGIC, RECORDS_START,
+    RecordFault, RecordHeader, SegmentHeader, TWIN, payload_crc, rest_of_block,
 };
 use super::payload::{CLOSE, Checkpoint, Commit, RecordKind, Seal, SetLen, Write};
 use crate::bitflip::{self, Flip, Place};
 use crate::bytes::{all_zero, u32_le};
-use crate::decode::{self, Begin, Class, Decode, Fork, Input, Meta, Need, Step};
+use crate::decode::{self, Begin, Class, Decode, Fork, Input, Meta, Need, Step, Testimony};
 use crate::span::{Fault, Gap, Piece};
 
 /// Searches for a flipped bit cost as much as reading a record some hundred times; a log with more bad records than this is
@@ -37,6 +37,8 @@ pub struct Decoder {
     sealed: Option<u32>,
     transaction: u64,
     flip_searches: u32,
+    /// Of the last step that was damage.
+    testimony: Testimony,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +95,10 @@ impl Decode for Decoder {
             _ => false,
         };
         (plain && body(input, &header).is_some()).then(|| (header.total_len(), self.meta(input.offset)))
+    }
+
+    fn testimony(&mut self) -> Testimony {
+        std::mem::take(&mut self.testimony)
     }
 
     fn end(&mut self, len: u64) -> Option<Class> {
@@ -412,6 +418,21 @@ impl Decoder {
         Step { len, class: claimed(fault, header) }
     }
 
+    /// The header that stands here with one bit put back, if it is one of this segment and this place.
+    fn mend(&self, input: &Input<'_>, flip: Flip) -> Option<RecordHeader> {
+        let mut head: [u8; RECORD_HEADER] = *input.bytes.first_chunk()?;
+        *head.get_mut(flip.offset.checked_sub(input.offset)? as usize)? ^= 1 << flip.bit;
+        self.header_here(&Input { bytes: &head, ..*input })
+    }
+
+    /// A record of which one bit of the header is wrong: it is damage, and its length can be believed.
+    fn mended(&mut self, input: &Input<'_>, header: &RecordHeader, fault: Fault) -> Result<Step, Need> {
+        let record = input.upto(header.total_len())?;
+        self.transaction = 0;
+        self.testimony = Testimony { durable: promise(input, header).unwrap_or(0), commits: 0 };
+        Ok(Step { len: record.len(), class: claimed(fault, header) })
+    }
+
     /// No header stands here: never written, cut, or hit. Its length is lost with it, so reading resumes at the next block.
     #[cold]
     fn no_record(&mut self, input: &Input<'_>, fault: Option<RecordFault>) -> Result<Step, Need> {
@@ -424,7 +445,11 @@ impl Decoder {
             Some(RecordFault::Checksum { stored, computed }) => {
                 let covered = RECORD_HEADER - 4;
                 let place = self.search(|| bitflip::crc32(covered, stored, computed));
-                checksum_fault(stored, computed, place, input.offset, covered)
+                let fault = checksum_fault(stored, computed, place, input.offset, covered);
+                if let Some(header) = fault.flip().and_then(|flip| self.mend(input, flip)) {
+                    return self.mended(input, &header, fault);
+                }
+                fault
             }
             Some(RecordFault::Length(len)) => Fault::Length { len: len.into(), max: PAYLOAD_MAX as u64 },
             Some(RecordFault::Kind) => Fault::Type(0),
@@ -454,10 +479,30 @@ impl Decoder {
     }
 
     /// Damage up to the last byte of the block that is not zero.
-    fn rest_is_damage(&self, input: &Input<'_>, fault: Fault) -> Result<Step, Need> {
+    fn rest_is_damage(&mut self, input: &Input<'_>, fault: Fault) -> Result<Step, Need> {
         let rest = input.upto(self.rest(input.offset))?;
         let used = rest.iter().rposition(|&byte| byte != 0).map_or(rest.len(), |last| (last + 1).next_multiple_of(8));
-        Ok(Step { len: used.min(rest.len()), class: Class::damage(fault) })
+        let used = used.min(rest.len());
+        self.testimony = self.hidden(&Input { bytes: &rest[..used], ..*input });
+        Ok(Step { len: used, class: Class::damage(fault) })
+    }
+
+    /// What the commits say to which the length of a hit record does not lead. None of them is taken for a record, lest bytes
+    /// of a payload ever be; but a commit with the nonce of this segment and its own offset was written here, and what it
+    /// promises had been synced.
+    fn hidden(&self, input: &Input<'_>) -> Testimony {
+        let mut testimony = Testimony::default();
+        for at in (ALIGN..input.bytes.len()).step_by(ALIGN) {
+            let here = input.skip(at);
+            if !here.bytes.starts_with(&COMMIT_START) {
+                continue;
+            }
+            if let Some(durable) = self.header_here(&here).and_then(|header| promise(&here, &header)) {
+                testimony.durable = testimony.durable.max(durable);
+                testimony.commits += 1;
+            }
+        }
+        testimony
     }
 
     fn search(&mut self, find: impl FnOnce() -> Option<Place>) -> Option<Place> {
@@ -474,6 +519,17 @@ impl Decoder {
 fn body<'a>(input: &Input<'a>, header: &RecordHeader) -> Option<&'a [u8]> {
     let body = input.bytes.get(RECORD_HEADER..header.total_len())?;
     (payload_crc(body) == header.payload_crc).then_some(body)
+}
+
+/// How every COMMIT begins.
+const COMMIT_START: [u8; 3] = [RECORD_MAGIC[0], RECORD_MAGIC[1], RecordKind::Commit as u8];
+
+/// The promise of an intact commit that stands here.
+fn promise(input: &Input<'_>, header: &RecordHeader) -> Option<u64> {
+    let is_commit = header.kind == u8::from(RecordKind::Commit);
+    let payload = body(input, header).filter(|_| is_commit)?.get(..header.len.into())?;
+    let durable = Commit::parse(payload)?.durable_off;
+    (durable <= header.offset).then_some(durable.into())
 }
 
 /// Fewer bytes than a record header before the next block: zeros.
