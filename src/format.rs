@@ -136,6 +136,20 @@ pub trait Format: Sync {
     fn rebuild(&self) -> Box<dyn Rebuild>;
     /// What a committed record does to a target; records come in their order, whole transactions only.
     fn replay<'a>(&self, record: &Record<'a>, apply: &mut dyn FnMut(Op<'a>)) -> Result<(), Fault>;
+    /// Targets are made of pages of one length, numbered from 1. Of the lengths that records give them only the last
+    /// counts: pages behind it are dropped, and what stood there before a shorter length in between comes back.
+    fn paged(&self) -> bool {
+        false
+    }
+    /// Whether a target that begins with `head` (all of it, or [`HEAD_LEN`](crate::decode::HEAD_LEN) bytes) can be the one
+    /// that `first`, the log's first record, was written for.
+    ///
+    /// # Errors
+    /// Why it cannot, as the end of a sentence.
+    fn fits(&self, first: &Record<'_>, head: &[u8]) -> Result<(), String> {
+        let _ = (first, head);
+        Ok(())
+    }
 }
 
 /// How a writer of the format shows itself.
