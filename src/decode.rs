@@ -146,6 +146,8 @@ pub struct Begin<'a> {
     pub segment: u32,
     /// The number in its name, where its name has one.
     pub number: Option<u64>,
+    /// The log is a single file, given without its neighbours: nothing can be said to be missing.
+    pub alone: bool,
     /// The first bytes of the next segment (at most [`HEAD_LEN`]); `None` for the last.
     pub next: Option<&'a [u8]>,
 }

@@ -20,6 +20,7 @@ pub mod format;
 pub mod formats;
 pub mod locks;
 pub mod log;
+mod parallel;
 pub mod plan;
 pub mod quarantine;
 pub mod ranges;

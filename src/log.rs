@@ -21,6 +21,7 @@ pub struct Log {
     path: PathBuf,
     format: &'static dyn Format,
     segments: Vec<Segment>,
+    alone: bool,
 }
 
 /// One file of a log.
@@ -64,7 +65,7 @@ impl Log {
         open_regular(path)?;
         let number = format.segment_number(&name);
         let segments = vec![Segment { name, number, origin: Origin::File(path.into()) }];
-        Ok(Self { path: path.into(), format, segments })
+        Ok(Self { path: path.into(), format, segments, alone: true })
     }
 
     fn directory(path: &Path, format: Option<&'static dyn Format>) -> Result<Self> {
@@ -81,7 +82,7 @@ impl Log {
             }
         }
         match best {
-            Some((_, format, segments)) => Ok(Self { path: path.into(), format, segments }),
+            Some((_, format, segments)) => Ok(Self { path: path.into(), format, segments, alone: false }),
             None => Err(Error::Unknown { path: path.into(), why: why_no_segments(path, &names) }),
         }
     }
@@ -101,7 +102,8 @@ impl Log {
         };
         let source = Source::Stream(Box::new(io::Cursor::new(head).chain(stream)));
         let origin = Origin::Stream(Mutex::new(Some(source)));
-        Ok(Self { path: path.into(), format, segments: vec![Segment { name: path.into(), number: None, origin }] })
+        let segments = vec![Segment { name: path.into(), number: None, origin }];
+        Ok(Self { path: path.into(), format, segments, alone: true })
     }
 
     /// A log in memory: segments by name, in their order.
@@ -110,7 +112,7 @@ impl Log {
             let name = OsString::from(name);
             Segment { number: format.segment_number(&name), name, origin: Origin::Memory(bytes.into()) }
         });
-        Self { path: PathBuf::from("memory"), format, segments: segments.collect() }
+        Self { path: PathBuf::from("memory"), format, segments: segments.collect(), alone: false }
     }
 
     /// The path as given.
@@ -126,6 +128,11 @@ impl Log {
     /// Its segments, in order; at least one.
     pub fn segments(&self) -> &[Segment] {
         &self.segments
+    }
+
+    /// It is a single file, given without the neighbours it may have.
+    pub fn is_alone(&self) -> bool {
+        self.alone
     }
 
     /// It can be read once only.

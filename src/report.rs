@@ -5,6 +5,7 @@ use std::fmt::{self, Display};
 use crate::error::Result;
 use crate::format::Format;
 use crate::log::Log;
+use crate::parallel;
 use crate::scan::{Found, Scan};
 use crate::span::{Fault, Kind, Span};
 use crate::tally::{Committed, Tally};
@@ -97,6 +98,12 @@ struct Current {
     lowest_fault: Option<u64>,
 }
 
+impl Current {
+    fn new(segment: u32, promising: bool) -> Self {
+        Self { segment, before: Tally::new(promising), behind: Tally::new(promising), ..Self::default() }
+    }
+}
+
 impl Report {
     /// An empty report, to be filled by [`add`](Self::add).
     pub fn new(format: &'static dyn Format) -> Self {
@@ -124,11 +131,19 @@ impl Report {
     ///
     /// # Errors
     /// As [`Scan::next`].
-    pub fn of(log: &Log, mut progress: impl FnMut(u64)) -> Result<Self> {
+    pub fn of(log: &Log, progress: impl FnMut(u64)) -> Result<Self> {
+        Self::by_threads(log, 1, progress)
+    }
+
+    /// The same report, made by several threads where the log is long enough and a regular file.
+    ///
+    /// # Errors
+    /// As [`Scan::next`].
+    pub fn by_threads(log: &Log, threads: usize, mut progress: impl FnMut(u64)) -> Result<Self> {
         let mut report = Self::new(log.format());
         let mut scan = Scan::new(log);
         loop {
-            report.skim(&mut scan, &mut progress)?;
+            report.skim(&mut scan, threads, &mut progress)?;
             let Some(found) = scan.next()? else { break };
             report.add(&found);
         }
@@ -137,13 +152,14 @@ impl Report {
     }
 
     /// Counts the good records that come next in `scan`, without looking at each.
-    ///
-    /// # Errors
-    /// As [`Scan::next`].
-    pub fn skim(&mut self, scan: &mut Scan<'_>, progress: &mut impl FnMut(u64)) -> Result<()> {
+    fn skim(&mut self, scan: &mut Scan<'_>, threads: usize, progress: &mut impl FnMut(u64)) -> Result<()> {
         if self.segments > 0 && scan.segment() == self.current.segment {
             let before = self.bytes;
-            scan.skim(self.tally(), &mut |offset| progress(before + offset))?;
+            let mut progress = |offset| progress(before + offset);
+            if threads > 1 && self.fault_count == 0 {
+                parallel::skim(scan, &mut self.current.before, threads, &mut progress)?;
+            }
+            scan.skim(self.tally(), None, &mut progress)?;
             self.current.seen = scan.offset();
         }
         Ok(())
@@ -155,7 +171,7 @@ impl Report {
         if self.segments == 0 || span.segment != self.current.segment {
             self.close_segment();
             self.segments += 1;
-            self.current = Current { segment: span.segment, ..Current::default() };
+            self.current = Current::new(span.segment, self.format.commits_promise());
         }
         self.current.seen = self.current.seen.max(span.end());
         match span.kind {

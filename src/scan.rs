@@ -8,9 +8,10 @@
 //! 4. A decoder that needs more than the segment has left has met a cut.
 
 use std::collections::VecDeque;
+use std::io;
 use std::ops::Range;
 
-use crate::decode::{Begin, Class, Decode, HEAD_LEN, Input, Meta, Need, Step};
+use crate::decode::{Begin, Class, Decode, Fork, HEAD_LEN, Input, Meta, Need, Step};
 use crate::error::{Error, Result};
 use crate::format::Record;
 use crate::log::Log;
@@ -130,15 +131,27 @@ impl<'l> Scan<'l> {
         &*self.decoder
     }
 
-    /// Goes on at `offset` of the present segment with another decoder, as if everything before had been good and read.
-    /// For folds that counted that part by other means, after [`skim`](Self::skim) stopped at no fault.
-    pub fn jump(&mut self, decoder: Box<dyn Decode + Send>, offset: u64) -> Result<()> {
-        assert!(self.ready.is_empty() && self.doubt.is_empty() && self.open.spans.is_empty(), "a jump out of doubt");
+    /// Goes on at another place of the present segment, as if everything before had been good and read. For folds that
+    /// counted that part by other means, after [`skim`](Self::skim) stopped at no fault.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub fn jump(&mut self, fork: Fork) -> Result<()> {
+        assert!(self.is_quiet(), "a jump out of doubt");
         let source = self.log.source(self.segment)?;
         let buffer = self.window.take().map(Window::into_buffer).unwrap_or_default();
-        self.window = Some(Window::new(source, offset, self.chunk, buffer));
-        self.decoder = decoder;
+        self.window = Some(Window::new(source, fork.offset, self.chunk, buffer));
+        self.decoder = fork.decoder;
+        while self.offset() < fork.counts_from {
+            let Some(Step { len, class: Class::Padding }) = self.step()? else { break };
+            self.window.as_mut().map(|window| window.take(len));
+        }
         Ok(())
+    }
+
+    /// Nothing waits to be yielded or judged.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.ready.is_empty() && self.doubt.is_empty() && self.open.spans.is_empty()
     }
 
     /// The next span, or `None` behind the last.
@@ -166,28 +179,24 @@ impl<'l> Scan<'l> {
     }
 
     /// Counts good records as far as they go in the present segment, without yielding them; [`next`](Self::next) then
-    /// gives what stands behind them. `progress` hears the offset after each window.
+    /// gives what stands behind them. Stops at the offset `until`, which must be a record's beginning. `progress` hears the
+    /// offset after each window.
     ///
     /// # Errors
     /// As [`next`](Self::next).
-    pub fn skim(&mut self, tally: &mut Tally, progress: &mut dyn FnMut(u64)) -> Result<()> {
-        if !self.ready.is_empty() || !self.doubt.is_empty() || !self.open.spans.is_empty() {
+    pub fn skim(&mut self, tally: &mut Tally, until: Option<u64>, progress: &mut dyn FnMut(u64)) -> Result<()> {
+        if !self.is_quiet() {
             return Ok(());
         }
-        while let Some(window) = &mut self.window {
-            let input = Input { bytes: window.bytes(), offset: window.offset(), end: window.ended() };
-            let (taken, stop) = self.decoder.skim(&input, tally);
-            window.take(taken);
-            progress(window.offset());
-            match stop {
-                Err(Need(_)) if window.ended() => return Ok(()),
-                Err(Need(need)) => self.fill(need)?,
-                Ok(step) => {
-                    let item = self.settle(step)?;
-                    self.ready.extend(item);
-                    return Ok(());
-                }
-            }
+        let Some(window) = &mut self.window else { return Ok(()) };
+        let stop = skim(window, &mut *self.decoder, tally, until, progress).map_err(|source| Error::Read {
+            path: self.log.segment_path(self.segment).into(),
+            offset: Some(window.offset()),
+            source,
+        })?;
+        if let Some(step) = stop {
+            let item = self.settle(step)?;
+            self.ready.extend(item);
         }
         Ok(())
     }
@@ -216,7 +225,12 @@ impl<'l> Scan<'l> {
         let Some(segment) = self.log.segments().get(self.segment as usize) else { return Ok(false) };
         let next = self.segment + 1;
         let head = if (next as usize) < count { Some(self.log.head(next, HEAD_LEN)?) } else { None };
-        self.decoder.begin(&Begin { segment: self.segment, number: segment.number, next: head.as_deref() });
+        self.decoder.begin(&Begin {
+            segment: self.segment,
+            number: segment.number,
+            alone: self.log.is_alone(),
+            next: head.as_deref(),
+        });
         let source = self.log.source(self.segment)?;
         self.window = Some(Window::new(source, 0, self.chunk, std::mem::take(&mut self.buffer)));
         Ok(true)
@@ -407,6 +421,30 @@ impl<'l> Scan<'l> {
         }
         self.segment += 1;
         Ok(())
+    }
+}
+
+/// Counts good records up to `until` or the end of the segment, or to the first step that is something else: that step.
+pub(crate) fn skim(
+    window: &mut Window,
+    decoder: &mut dyn Decode,
+    tally: &mut Tally,
+    until: Option<u64>,
+    progress: &mut dyn FnMut(u64),
+) -> io::Result<Option<Step>> {
+    loop {
+        let left = until.map_or(u64::MAX, |until| until - window.offset());
+        let bytes = window.bytes();
+        let bytes = &bytes[..bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX))];
+        let input = Input { bytes, offset: window.offset(), end: window.ended() };
+        let (taken, stop) = decoder.skim(&input, tally);
+        window.take(taken);
+        progress(window.offset());
+        match stop {
+            Ok(step) => return Ok(Some(step)),
+            Err(Need(need)) if window.ended() || need as u64 > left - taken as u64 => return Ok(None),
+            Err(Need(need)) => window.fill(need)?,
+        }
     }
 }
 

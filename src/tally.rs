@@ -26,8 +26,9 @@ pub struct Tally {
     pub durable: u64,
     /// A transaction that begins below this offset is not whole: damage ends here.
     pub floor: u64,
-    /// Commits that no promise covers yet.
+    /// Commits that no promise covers yet; counted only where [`promising`](Self::promising) made the tally.
     pub unproven: Unproven,
+    promising: bool,
 }
 
 /// Where a transaction ended.
@@ -44,6 +45,16 @@ pub struct Committed {
 }
 
 impl Tally {
+    /// An empty tally; `promising` where every commit of the format carries a promise, so that it is worth knowing which
+    /// commits none covers.
+    pub fn new(promising: bool) -> Self {
+        Self { promising, ..Self::default() }
+    }
+
+    pub(crate) fn is_promising(&self) -> bool {
+        self.promising
+    }
+
     /// Counts a record that ends at `end`.
     #[inline]
     pub fn add(&mut self, meta: &Meta, end: u64) {
@@ -59,7 +70,7 @@ impl Tally {
         if commit.first.is_some_and(|first| first >= self.floor) {
             self.transactions += u64::from(commit.counts);
             self.committed = Some(Committed { end, lsn: meta.lsn, records: self.records, time: commit.time });
-            if commit.counts {
+            if commit.counts && self.promising {
                 self.unproven.push(end);
             }
         }

@@ -1,9 +1,11 @@
 //! The formats: one room each. A new format is one `mod` and one line in [`FORMATS`].
 
+pub mod native;
+
 use crate::format::Format;
 
 /// Every format that is understood.
-pub static FORMATS: &[&dyn Format] = &[];
+pub static FORMATS: &[&dyn Format] = &[&native::Native];
 
 /// The format of that name.
 pub fn by_name(name: &str) -> Option<&'static dyn Format> {

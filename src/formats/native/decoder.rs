@@ -1,0 +1,397 @@
+//! The parser of the native format.
+
+use super::layout::{
+    Answer, BLOCK, HEADER_LEN, HeaderFault, PAYLOAD_MAX, RECORD_HEADER, RECORDS_START, RecordFault, RecordHeader,
+    SegmentHeader, TWIN, payload_crc, rest_of_block,
+};
+use super::payload::{CLOSE, Checkpoint, Commit, RecordKind, Seal, SetLen, Write};
+use crate::bitflip::{self, Flip, Place};
+use crate::bytes::all_zero;
+use crate::decode::{self, Begin, Class, Decode, Fork, Input, Meta, Need, Step};
+use crate::span::{Fault, Gap, Piece};
+
+/// Searches for a flipped bit cost as much as reading a record some hundred times; a log with more bad records than this is
+/// past single-bit evidence.
+const FLIP_SEARCHES_MAX: u32 = 64;
+
+/// See the [module](super).
+#[derive(Clone, Debug, Default)]
+pub struct Decoder {
+    log_id: Option<[u8; 16]>,
+    previous: Option<Previous>,
+    name: Option<u64>,
+    /// The header of the following segment.
+    next: Option<SegmentHeader>,
+    last: bool,
+    alone: bool,
+    header: Option<SegmentHeader>,
+    area: Area,
+    /// Number of the segment: the upper half of its LSNs.
+    number: u32,
+    nonce: Option<u32>,
+    /// What stands here and behind is residue: the successor says that the log ended before.
+    limit: u64,
+    sealed: Option<u32>,
+    transaction: u64,
+    flip_searches: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Previous {
+    number: u64,
+    nonce: Option<u32>,
+}
+
+/// Which part of the segment comes next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Area {
+    #[default]
+    Header,
+    /// The header again, its gap having been told.
+    HeaderAfterGap,
+    Twin,
+    Records,
+    /// All of it belongs to another log.
+    Foreign,
+}
+
+impl Decode for Decoder {
+    fn begin(&mut self, begin: &Begin<'_>) {
+        let kept = Self {
+            log_id: self.log_id,
+            previous: self.previous,
+            flip_searches: self.flip_searches,
+            name: begin.number,
+            next: begin.next.and_then(either_header),
+            last: begin.next.is_none(),
+            alone: begin.alone,
+            limit: u64::MAX,
+            ..Self::default()
+        };
+        *self = kept;
+    }
+
+    #[inline]
+    fn step(&mut self, input: &Input<'_>) -> Result<Step, Need> {
+        if self.area == Area::Records && input.offset < self.limit { self.record(input) } else { self.other(input) }
+    }
+
+    fn end(&mut self, len: u64) -> Option<Class> {
+        self.previous = Some(Previous { number: self.name.unwrap_or(self.number.into()), nonce: self.nonce });
+        if self.limit != u64::MAX && len < self.limit {
+            return Some(Class::damage(Fault::Cut { need: self.limit, have: len }));
+        }
+        let number = self.sealed.filter(|_| self.last && !self.alone)?;
+        Some(Class::Gap(Gap::NoSuccessor { number: number.into() }))
+    }
+
+    fn hole(&mut self, offset: u64, len: u64) -> Option<(u64, Class)> {
+        let end = (offset + len) / BLOCK as u64 * BLOCK as u64;
+        (self.area == Area::Records && end > offset && end <= self.limit).then(|| (end - offset, Class::Unwritten))
+    }
+
+    fn fork(&self, near: u64) -> Option<Fork> {
+        let offset = near.max(RECORDS_START as u64).next_multiple_of(BLOCK as u64);
+        self.nonce?;
+        let decoder = Self { area: Area::Records, ..self.clone() };
+        Some(Fork { decoder: Box::new(decoder), offset, counts_from: offset })
+    }
+}
+
+impl Decoder {
+    #[cold]
+    fn other(&mut self, input: &Input<'_>) -> Result<Step, Need> {
+        match self.area {
+            Area::Header | Area::HeaderAfterGap => self.first_header(input),
+            Area::Twin => self.twin_header(input),
+            Area::Records | Area::Foreign => {
+                let block = rest_of_block(input.offset);
+                Ok(Step { len: input.upto(block)?.len(), class: Class::Stale })
+            }
+        }
+    }
+
+    fn first_header(&mut self, input: &Input<'_>) -> Result<Step, Need> {
+        let both = input.upto(RECORDS_START)?;
+        let area = input.first(TWIN)?;
+        let header = SegmentHeader::parse(&area[..HEADER_LEN]);
+        if let Some(newer) = newer(&header) {
+            return Ok(newer);
+        }
+        if let Some(known) = either_header(both) {
+            if self.area == Area::Header {
+                self.area = Area::HeaderAfterGap;
+                if let Some(gap) = self.gap(&known) {
+                    self.foreign_from(gap);
+                    return Ok(Step { len: 0, class: Class::Gap(gap) });
+                }
+            }
+            self.accept(known);
+        } else {
+            self.number = self.name.unwrap_or(0) as u32;
+        }
+        self.area = Area::Twin;
+        Ok(self.header_step(header, area, input.offset))
+    }
+
+    fn twin_header(&mut self, input: &Input<'_>) -> Result<Step, Need> {
+        let area = input.first(RECORDS_START - TWIN)?;
+        self.area = Area::Records;
+        let parsed = SegmentHeader::parse(&area[..HEADER_LEN]);
+        let differs = matches!((&parsed, &self.header), (Ok(twin), Some(header)) if twin != header);
+        if differs {
+            let fault = Fault::Identity { found: 1, expected: 0 };
+            return Ok(Step { len: area.len(), class: Class::damage(fault) });
+        }
+        Ok(self.header_step(parsed, area, input.offset))
+    }
+
+    fn header_step(&mut self, header: Result<SegmentHeader, HeaderFault>, area: &[u8], offset: u64) -> Step {
+        let class = match header {
+            Err(fault) => Class::damage(self.header_fault(fault, offset)),
+            Ok(_) if !all_zero(&area[HEADER_LEN..]) => Class::damage(Fault::Reserved),
+            // A segment gets its name only after both headers were synced, and its successor only after all of it was.
+            Ok(_) => Class::Header { durable: if self.limit == u64::MAX { RECORDS_START as u64 } else { self.limit } },
+        };
+        Step { len: area.len(), class }
+    }
+
+    fn header_fault(&mut self, fault: HeaderFault, offset: u64) -> Fault {
+        let HeaderFault::Checksum { stored, computed } = fault else { return Fault::Header };
+        let place = self.search(|| bitflip::crc32(HEADER_LEN - 4, stored, computed));
+        checksum_fault(stored, computed, place, offset, HEADER_LEN - 4)
+    }
+
+    /// What is missing or wrong between the previous segment and this one.
+    fn gap(&self, header: &SegmentHeader) -> Option<Gap> {
+        let number = u64::from(header.number);
+        if let Some(name) = self.name.filter(|&name| name != number) {
+            return Some(Gap::Misnamed { name, header: number });
+        }
+        if self.log_id.is_some_and(|log_id| log_id != header.log_id) {
+            return Some(Gap::Foreign);
+        }
+        let previous = self.previous?;
+        if number != previous.number + 1 {
+            return Some(Gap::Missing { first: previous.number + 1, last: number.saturating_sub(1) });
+        }
+        let found = previous.nonce.filter(|&nonce| nonce != header.prev_nonce)?;
+        Some(Gap::Forked { expected: header.prev_nonce.into(), found: found.into() })
+    }
+
+    fn foreign_from(&mut self, gap: Gap) {
+        if gap == Gap::Foreign {
+            self.area = Area::Foreign;
+        }
+    }
+
+    fn accept(&mut self, header: SegmentHeader) {
+        self.number = header.number;
+        self.nonce = Some(header.nonce);
+        self.transaction = header.first_transaction;
+        self.log_id.get_or_insert(header.log_id);
+        let continues = |next: &&SegmentHeader| {
+            next.log_id == header.log_id
+                && next.number == header.number.wrapping_add(1)
+                && next.prev_nonce == header.nonce
+        };
+        self.limit = self
+            .next
+            .as_ref()
+            .filter(continues)
+            .map_or(u64::MAX, |next| next.prev_end.max(RECORDS_START as u32).into());
+        self.header = Some(header);
+    }
+
+    /// Takes what stands at a position where a record may begin: behind a record, behind a record header that is intact
+    /// though its payload is not, or at the start of a block.
+    #[inline]
+    fn record(&mut self, input: &Input<'_>) -> Result<Step, Need> {
+        let rest = rest_of_block(input.offset);
+        if rest < RECORD_HEADER {
+            return block_end(input, rest);
+        }
+        let Some(head) = input.upto(RECORD_HEADER)?.first_chunk() else { return self.no_record(input, None) };
+        let header = match RecordHeader::parse(head) {
+            Ok(header) => header,
+            Err(fault) => return self.no_record(input, Some(fault)),
+        };
+        if Some(header.nonce) != self.nonce || u64::from(header.offset) != input.offset {
+            return self.misplaced(input, &header);
+        }
+        let len = header.total_len();
+        if len > rest {
+            let max = (rest - RECORD_HEADER) as u64;
+            return rest_is_damage(input, Fault::Length { len: header.len.into(), max });
+        }
+        let record = input.upto(len)?;
+        if record.len() < len {
+            let fault = Fault::Cut { need: len as u64, have: record.len() as u64 };
+            return Ok(Step { len: record.len(), class: claimed(fault, &header) });
+        }
+        let computed = payload_crc(&record[RECORD_HEADER..]);
+        if computed != header.payload_crc {
+            return Ok(self.bad_payload(input.offset, &header, computed));
+        }
+        let payload = &record[RECORD_HEADER..RECORD_HEADER + usize::from(header.len)];
+        Ok(Step { len, class: self.accept_record(input.offset, &header, payload) })
+    }
+
+    /// What an intact record of this segment is.
+    #[inline]
+    fn accept_record(&mut self, offset: u64, header: &RecordHeader, payload: &[u8]) -> Class {
+        let Some(kind) = RecordKind::from_u8(header.kind) else {
+            return Class::Newer { what: "record type", value: header.kind.into() };
+        };
+        if header.flags & !kind.flags() != 0 {
+            return Class::Newer { what: "record flags", value: header.flags.into() };
+        }
+        let lsn = u64::from(self.number) << 32 | offset;
+        let mut meta = Meta { lsn, transaction: self.transaction, ..Meta::default() };
+        let sound = match kind {
+            RecordKind::Write => Write::parse(payload).is_some(),
+            RecordKind::Data => true,
+            RecordKind::SetLen => SetLen::parse(payload).is_some(),
+            RecordKind::Checkpoint => Checkpoint::parse(payload).is_some(),
+            RecordKind::Commit => self.commit(offset, header, payload, &mut meta),
+            RecordKind::Seal => self.seal(offset, payload, &mut meta),
+            RecordKind::Pad if all_zero(payload) => return Class::Padding,
+            RecordKind::Pad => return Class::damage(Fault::Reserved),
+        };
+        if !sound {
+            return Class::damage(Fault::Length { len: header.len.into(), max: PAYLOAD_MAX as u64 });
+        }
+        Class::Record { piece: Piece::Full, body: RECORD_HEADER..RECORD_HEADER + payload.len(), meta }
+    }
+
+    fn commit(&mut self, offset: u64, header: &RecordHeader, payload: &[u8], meta: &mut Meta) -> bool {
+        let Some(commit) = Commit::parse(payload) else { return false };
+        let (first, durable) = (u64::from(commit.first_off), u64::from(commit.durable_off));
+        // A commit cannot end a transaction that begins behind it, nor promise what is not yet written.
+        if first > offset || durable > offset {
+            return false;
+        }
+        meta.transaction = commit.transaction;
+        meta.durable = durable;
+        let counts = header.flags & CLOSE == 0;
+        meta.commit = Some(decode::Commit { first: Some(first), counts, time: Some(commit.time_ns) });
+        self.transaction = commit.transaction.saturating_add(1);
+        true
+    }
+
+    fn seal(&mut self, offset: u64, payload: &[u8], meta: &mut Meta) -> bool {
+        let Some(seal) = Seal::parse(payload) else { return false };
+        // Written only after a sync of everything before it.
+        meta.durable = offset;
+        meta.transaction = 0;
+        self.sealed = Some(seal.next_number);
+        true
+    }
+
+    #[cold]
+    fn bad_payload(&mut self, offset: u64, header: &RecordHeader, computed: u32) -> Step {
+        self.transaction = 0;
+        let len = header.total_len();
+        let covered = len - RECORD_HEADER;
+        let place = self.search(|| bitflip::crc32(covered, header.payload_crc, computed));
+        let flip = match place {
+            Some(Place::Covered { byte, bit }) => Some(Flip { offset: offset + (RECORD_HEADER + byte) as u64, bit }),
+            // A flip in the stored sum would break the header's own checksum, and that one holds.
+            Some(Place::Stored { .. }) | None => None,
+        };
+        let fault = Fault::Checksum { stored: header.payload_crc.into(), computed: computed.into(), flip };
+        Step { len, class: claimed(fault, header) }
+    }
+
+    /// No header stands here: never written, cut, or hit. Its length is lost with it, so reading resumes at the next block.
+    #[cold]
+    fn no_record(&mut self, input: &Input<'_>, fault: Option<RecordFault>) -> Result<Step, Need> {
+        let rest = input.upto(rest_of_block(input.offset))?;
+        if all_zero(rest) {
+            return Ok(Step { len: rest.len(), class: Class::Unwritten });
+        }
+        let fault = match fault {
+            None => Fault::Cut { need: RECORD_HEADER as u64, have: rest.len() as u64 },
+            Some(RecordFault::Checksum { stored, computed }) => {
+                let covered = RECORD_HEADER - 4;
+                let place = self.search(|| bitflip::crc32(covered, stored, computed));
+                checksum_fault(stored, computed, place, input.offset, covered)
+            }
+            Some(RecordFault::Length(len)) => Fault::Length { len: len.into(), max: PAYLOAD_MAX as u64 },
+            Some(RecordFault::Kind) => Fault::Type(0),
+            Some(RecordFault::Magic(_) | RecordFault::Reserved(_)) => Fault::Reserved,
+        };
+        self.transaction = 0;
+        rest_is_damage(input, fault)
+    }
+
+    /// An intact header, of another segment or another place.
+    #[cold]
+    fn misplaced(&mut self, input: &Input<'_>, header: &RecordHeader) -> Result<Step, Need> {
+        if self.nonce.is_none() && u64::from(header.offset) == input.offset {
+            // Both headers are gone: the records themselves say which segment this was.
+            self.nonce = Some(header.nonce);
+            return self.record(input);
+        }
+        self.transaction = 0;
+        let fault = match self.nonce {
+            Some(nonce) if nonce != header.nonce => {
+                Fault::Identity { found: header.nonce.into(), expected: nonce.into() }
+            }
+            _ => Fault::Identity { found: header.offset.into(), expected: input.offset },
+        };
+        rest_is_damage(input, fault)
+    }
+
+    fn search(&mut self, find: impl FnOnce() -> Option<Place>) -> Option<Place> {
+        if self.flip_searches == FLIP_SEARCHES_MAX {
+            return None;
+        }
+        self.flip_searches += 1;
+        find()
+    }
+}
+
+/// Fewer bytes than a record header before the next block: zeros.
+fn block_end(input: &Input<'_>, rest: usize) -> Result<Step, Need> {
+    let rest = input.upto(rest)?;
+    let class = if all_zero(rest) { Class::Padding } else { Class::damage(Fault::Reserved) };
+    Ok(Step { len: rest.len(), class })
+}
+
+/// Damage up to the last byte of the block that is not zero.
+fn rest_is_damage(input: &Input<'_>, fault: Fault) -> Result<Step, Need> {
+    let rest = input.upto(rest_of_block(input.offset))?;
+    let used = rest.iter().rposition(|&byte| byte != 0).map_or(rest.len(), |last| (last + 1).next_multiple_of(8));
+    Ok(Step { len: used.min(rest.len()), class: Class::damage(fault) })
+}
+
+fn claimed(fault: Fault, header: &RecordHeader) -> Class {
+    let claims_commit = header.kind == u8::from(RecordKind::Commit) && header.flags & CLOSE == 0;
+    Class::Damage { fault, claims_commit }
+}
+
+fn checksum_fault(stored: u32, computed: u32, place: Option<Place>, offset: u64, crc_at: usize) -> Fault {
+    let flip = place.map(|place| match place {
+        Place::Covered { byte, bit } => Flip { offset: offset + byte as u64, bit },
+        Place::Stored { byte, bit } => Flip { offset: offset + (crc_at + byte) as u64, bit },
+    });
+    Fault::Checksum { stored: stored.into(), computed: computed.into(), flip }
+}
+
+fn newer(header: &Result<SegmentHeader, HeaderFault>) -> Option<Step> {
+    let fault = header.as_ref().err().filter(|fault| fault.answer() == Answer::TooNew)?;
+    let (what, value) = match *fault {
+        HeaderFault::Version(version) => ("version", version.into()),
+        HeaderFault::Incompatible(flags) => ("incompatible flags", flags.into()),
+        HeaderFault::HeaderLength(len) => ("header length", len.into()),
+        _ => return None,
+    };
+    Some(Step { len: HEADER_LEN, class: Class::Newer { what, value } })
+}
+
+/// The header of a segment by its first bytes, from either copy.
+pub(super) fn either_header(head: &[u8]) -> Option<SegmentHeader> {
+    let at = |at: usize| SegmentHeader::parse(head.get(at..at + HEADER_LEN)?).ok();
+    at(0).or_else(|| at(TWIN))
+}

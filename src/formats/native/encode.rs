@@ -1,0 +1,181 @@
+//! Where records go and how they are encoded, for every writer of the format: pure functions, so that all of them lay
+//! out the same bytes.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::layout::{Lsn, PAYLOAD_MAX, RECORD_HEADER, RecordHeader, padded, payload_crc, rest_of_block};
+use super::payload::{DATA_MAX, RecordKind};
+
+/// Bytes up to this long are never split, and no fragment shorter than this is cut off: a small write is one record
+/// in a dump, at a cost of at most 2 % of a block.
+pub const SPLIT_MIN: usize = 512;
+static ZEROS: [u8; PAYLOAD_MAX] = [0; PAYLOAD_MAX];
+
+/// What stops a writer.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// Writing failed. How much of the last records is in the file is not known.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// A file operation on a segment failed.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An earlier write failed, so the state of the file is unknown and nothing more is written to it.
+    #[error("an earlier write failed: what is durable is unknown")]
+    Poisoned,
+    /// The segment was sealed or closed.
+    #[error("the segment is sealed or closed")]
+    Ended,
+    /// The segment would grow past what an offset can name. Nothing was written.
+    #[error("the segment would end at {end}, over {max}")]
+    SegmentFull {
+        /// Where it would end.
+        end: u64,
+        /// Where it may end.
+        max: u64,
+    },
+    /// A payload or DATA is too long.
+    #[error("{len} bytes, over {max}")]
+    TooLong {
+        /// Its length.
+        len: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// A write's end is no 64-bit offset.
+    #[error("a write of {len} bytes at {offset} of the target ends nowhere")]
+    TargetRange {
+        /// Where it starts.
+        offset: u64,
+        /// Its length.
+        len: usize,
+    },
+    /// A record of kind 0, which is invalid.
+    #[error("records of kind 0 are invalid")]
+    KindZero,
+    /// A close or a seal while records wait for their commit.
+    #[error("the transaction from {first_off:#x} on is not committed")]
+    TransactionOpen {
+        /// Where its first record stands.
+        first_off: u32,
+    },
+    /// A promise of bytes that were never written.
+    #[error("a promise up to {offset:#x}, but the segment ends at {end:#x}")]
+    Promise {
+        /// How far the promise goes.
+        offset: u32,
+        /// Where the segment ends.
+        end: u32,
+    },
+}
+
+/// One thing a transaction records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry<'a> {
+    /// Bytes for the target; as many WRITEs as they take.
+    Write {
+        /// Where in the target.
+        offset: u64,
+        /// What; no bytes are no record.
+        bytes: &'a [u8],
+    },
+    /// A new length of the target.
+    SetLen(u64),
+    /// Bytes of the application; as many DATA fragments as they take, at least one.
+    Data(&'a [u8]),
+    /// How far the target holds the log.
+    Checkpoint {
+        /// Replay starts here.
+        redo_lsn: Lsn,
+        /// The length the target had.
+        target_len: u64,
+    },
+}
+
+impl Entry<'_> {
+    /// Where a segment that ends at `end` will end with this entry behind it; an error if no segment can hold the entry.
+    pub fn end_from(&self, end: u64) -> Result<u64, WriteError> {
+        let (head, mut left) = match *self {
+            Entry::Write { offset, bytes } => {
+                if offset.checked_add(bytes.len() as u64).is_none() {
+                    return Err(WriteError::TargetRange { offset, len: bytes.len() });
+                }
+                if bytes.is_empty() {
+                    return Ok(end);
+                }
+                (WRITE_HEAD, bytes.len())
+            }
+            Entry::Data(bytes) => {
+                if bytes.len() > DATA_MAX {
+                    return Err(WriteError::TooLong { len: bytes.len(), max: DATA_MAX });
+                }
+                (0, bytes.len())
+            }
+            Entry::SetLen(_) => (8, 0),
+            Entry::Checkpoint { .. } => (16, 0),
+        };
+        let mut end = end;
+        loop {
+            let piece = first_piece(end, head, left);
+            end = end_of(end, head + piece);
+            left -= piece;
+            if left == 0 {
+                return Ok(end);
+            }
+        }
+    }
+}
+
+/// The target offset before the bytes of a WRITE.
+pub(super) const WRITE_HEAD: usize = 8;
+
+/// Where a record with `len` bytes of payload goes in a segment that ends at `end`: there, or at the next block when the
+/// rest of this one is too short.
+pub fn place(end: u64, len: usize) -> u64 {
+    let rest = rest_of_block(end);
+    if RECORD_HEADER + padded(len) <= rest { end } else { end + rest as u64 }
+}
+
+/// Where the segment ends once that record is in it.
+pub fn end_of(end: u64, len: usize) -> u64 {
+    place(end, len) + (RECORD_HEADER + padded(len)) as u64
+}
+
+/// How many of `left` bytes the next record takes when each record has `head` bytes of payload before them. Long bytes
+/// fill the rest of the block, so that pages of 16 KiB do not waste half the file.
+pub(super) fn first_piece(end: u64, head: usize, left: usize) -> usize {
+    let room = rest_of_block(end).saturating_sub(RECORD_HEADER + head);
+    if left <= room || (left > SPLIT_MIN && room >= SPLIT_MIN) { left.min(room) } else { left.min(PAYLOAD_MAX - head) }
+}
+
+/// Appends one record to `out`: header, the payload from its parts, padding. `offset` is where the record will stand in
+/// the segment; the parts are at most [`PAYLOAD_MAX`] bytes together.
+pub fn push_record(out: &mut Vec<u8>, kind: u8, flags: u8, nonce: u32, offset: u32, parts: &[&[u8]]) {
+    let start = out.len();
+    let body = start + RECORD_HEADER;
+    out.extend_from_slice(&[0; RECORD_HEADER]);
+    for part in parts {
+        out.extend_from_slice(part);
+    }
+    let len = out.len() - body;
+    assert!(len <= PAYLOAD_MAX, "a payload of {len} bytes");
+    out.resize(body + padded(len), 0);
+    let payload_crc = payload_crc(&out[body..]);
+    let header = RecordHeader { kind, flags, len: len as u16, nonce, offset, payload_crc };
+    out[start..body].copy_from_slice(&header.encode());
+}
+
+/// Appends what fills the block from `offset` on: zeros where no header fits, else a PAD.
+pub fn push_rest(out: &mut Vec<u8>, nonce: u32, offset: u32) {
+    let rest = rest_of_block(offset.into());
+    match rest.checked_sub(RECORD_HEADER) {
+        Some(len) => push_record(out, RecordKind::Pad.into(), 0, nonce, offset, &[&ZEROS[..len]]),
+        None => out.extend_from_slice(&ZEROS[..rest]),
+    }
+}

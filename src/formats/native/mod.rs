@@ -1,0 +1,133 @@
+//! WALT1, the log that `waltool` itself writes. `docs/formats/native.md` describes the bytes without any Rust.
+//!
+//! - [`lsn`], [`layout`], [`payload`]: the bytes, and what makes them valid; shared by readers and writers;
+//! - [`decoder`]: the parser;
+//! - [`encode`]: where records go and how they are encoded; shared by all writers;
+//! - [`writer`]: one segment, written in order;
+//! - [`log_writer`]: a directory of segments, written by one thread, with rotation;
+//! - `view`, `rebuild`: what records say, and a new log from old records.
+
+pub mod decoder;
+pub mod encode;
+pub mod layout;
+pub mod log_writer;
+pub mod lsn;
+pub mod payload;
+mod rebuild;
+mod view;
+pub mod writer;
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use crate::decode::Decode;
+use crate::format::{Clue, Fields, Format, Lock, Match, Op, Position, Rebuild, Record, Segments};
+use crate::span::Fault;
+use layout::{HEADER_LEN, Lsn, MAGIC, RECORDS_START, RecordHeader, SegmentHeader, TWIN};
+use payload::{RecordKind, SetLen, Write};
+
+/// The native format.
+pub struct Native;
+
+impl Format for Native {
+    fn name(&self) -> &'static str {
+        "native"
+    }
+
+    fn about(&self) -> &'static str {
+        "WALT1, the log of this library: a directory of segments"
+    }
+
+    fn checksum(&self) -> &'static str {
+        "CRC-32 (IEEE), one for each record's header and one for its payload"
+    }
+
+    fn recognised_by(&self) -> &'static str {
+        "the signature 89 57 41 4C 54 0D 0A 1A at offset 0 or 4096"
+    }
+
+    fn segments(&self) -> Segments {
+        Segments::Continuous
+    }
+
+    fn commits_promise(&self) -> bool {
+        true
+    }
+
+    fn has_time(&self) -> bool {
+        true
+    }
+
+    fn probe(&self, clue: &Clue<'_>) -> Match {
+        let signed = |at: usize| clue.head.get(at..at + MAGIC.len()) == Some(&MAGIC[..]);
+        let record = clue.head.get(RECORDS_START..).and_then(|rest| rest.first_chunk());
+        if signed(0) || signed(TWIN) || SegmentHeader::parse(clue.head).is_ok() {
+            Match::Magic
+        } else if record.is_some_and(|record| RecordHeader::parse(record).is_ok()) {
+            Match::Checksum
+        } else if self.segment_number(clue.name).is_some() {
+            Match::Name
+        } else {
+            Match::No
+        }
+    }
+
+    fn segment_number(&self, name: &OsStr) -> Option<u64> {
+        let digits = name.to_str()?.strip_suffix(".wal")?;
+        let plain = digits.len() == 8 && digits.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c));
+        u64::from_str_radix(digits, 16).ok().filter(|&number| plain && number > 0)
+    }
+
+    fn decoder(&self) -> Box<dyn Decode + Send> {
+        Box::new(decoder::Decoder::default())
+    }
+
+    fn position(&self, lsn: u64) -> Position {
+        Position::SegmentOffset(lsn)
+    }
+
+    fn parse_position(&self, text: &str) -> Option<u64> {
+        text.parse::<Lsn>().ok().map(|lsn| lsn.0)
+    }
+
+    fn kinds(&self) -> &'static [&'static str] {
+        view::KINDS
+    }
+
+    fn kind(&self, record: &Record<'_>) -> &'static str {
+        view::kind(record).map_or("unknown", RecordKind::name)
+    }
+
+    fn describe(&self, record: &Record<'_>, out: &mut dyn Fields) {
+        view::describe(record, out);
+    }
+
+    fn describe_header(&self, header: &[u8], out: &mut dyn Fields) {
+        if let Ok(header) = SegmentHeader::parse(&header[..header.len().min(HEADER_LEN)]) {
+            view::describe_header(&header, out);
+        }
+    }
+
+    fn lock(&self, log: &Path) -> Lock {
+        let folder = if log.is_dir() { Some(log) } else { log.parent() };
+        folder.map_or(Lock::None, |folder| Lock::Flock(folder.join("LOCK")))
+    }
+
+    fn rebuild(&self) -> Box<dyn Rebuild> {
+        Box::new(rebuild::Rebuilder::default())
+    }
+
+    fn replay<'a>(&self, record: &Record<'a>, apply: &mut dyn FnMut(Op<'a>)) -> Result<(), Fault> {
+        match view::kind(record) {
+            Some(RecordKind::Write) => {
+                let write = Write::parse(record.payload).ok_or(Fault::Orphan)?;
+                apply(Op::Write { offset: write.offset, bytes: write.bytes });
+            }
+            Some(RecordKind::SetLen) => {
+                apply(Op::SetLen(SetLen::parse(record.payload).ok_or(Fault::Orphan)?.len));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
