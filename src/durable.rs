@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -131,11 +131,12 @@ pub fn remove(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Changed`] where `from` has become shorter, [`Error::Write`].
-pub fn copy_prefix(from: &Path, len: u64, to: &mut File, to_path: &Path) -> Result<()> {
-    let source = File::open(from).map_err(|source| Error::read(from, source))?;
-    let copied = io::copy(&mut source.take(len), to).map_err(|source| Error::write(to_path, "write", source))?;
+pub fn copy_prefix(from: &File, from_path: &Path, len: u64, to: &mut File, to_path: &Path) -> Result<()> {
+    let mut from = from;
+    from.seek(SeekFrom::Start(0)).map_err(|source| Error::read(from_path, source))?;
+    let copied = io::copy(&mut from.take(len), to).map_err(|source| Error::write(to_path, "write", source))?;
     if copied < len {
-        return Err(Error::Changed { path: from.into(), was: len, now: copied });
+        return Err(Error::Changed { path: from_path.into(), was: len, now: copied });
     }
     Ok(())
 }
@@ -199,16 +200,18 @@ impl Temp {
         Ok(temp)
     }
 
-    /// A new directory beside `target`. What an earlier run left there is removed.
+    /// A new directory beside `target`, with the mode of the directory `like`. What an earlier run left there is removed.
     ///
     /// # Errors
     /// [`Error::Write`].
-    pub fn folder(target: &Path) -> Result<Self> {
+    pub fn folder(target: &Path, like: &Path) -> Result<Self> {
+        let mode = std::fs::metadata(like).map_err(|source| Error::read(like, source))?.permissions();
         let path = folder_of(target).join(temp_name(target));
         if path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
             std::fs::remove_dir_all(&path).map_err(|source| Error::write(&path, "remove", source))?;
         }
-        std::fs::create_dir(&path).map_err(|source| Error::write(&path, "create", source))?;
+        let created = std::fs::create_dir(&path).and_then(|()| std::fs::set_permissions(&path, mode));
+        created.map_err(|source| Error::write(&path, "create", source))?;
         Ok(Self { path, target: target.into(), file: None, placed: false })
     }
 

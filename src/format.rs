@@ -1,7 +1,7 @@
 //! What a format must answer, beside [parsing](crate::decode): how it is recognised, what its records hold, what they
 //! do to a target. There is no list of formats here; it is in [`formats`](crate::formats).
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
 
@@ -120,6 +120,11 @@ pub trait Format: Sync {
     fn probe(&self, clue: &Clue<'_>) -> Match;
     /// The number of a segment by its name; `None` when a file of this name is not a segment of a log directory.
     fn segment_number(&self, name: &OsStr) -> Option<u64>;
+    /// The name of a segment with this number in a log directory; `None` where logs have no directory.
+    fn segment_name(&self, number: u64) -> Option<OsString> {
+        let _ = number;
+        None
+    }
     /// A parser that stands before the first segment.
     fn decoder(&self) -> Box<dyn Decode + Send>;
     /// A record's position as people write it.

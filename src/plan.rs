@@ -124,7 +124,8 @@ fn patches(report: &Report) -> Vec<Edit> {
 
 /// The last segments first and the truncation last, so that what is left behind an interruption is cut at the same place.
 fn cut(log: &Log, report: &Report) -> Result<Vec<Edit>> {
-    let fault = report.first_fault().map_or(Place::default(), |span| Place { segment: span.segment, offset: span.offset });
+    let fault =
+        report.first_fault().map_or(Place::default(), |span| Place { segment: span.segment, offset: span.offset });
     let count = log.segments().len() as u32;
     let missing = matches!(report.first_fault().map(|span| span.kind), Some(Kind::Gap(_)));
     let place = match () {
@@ -237,7 +238,7 @@ impl Loss {
         let mut met_fault = false;
         loop {
             if at_fault && !met_fault {
-                scan.skim(&mut Tally::default(), &mut |_| ())?;
+                scan.skim(&mut Tally::default(), None, &mut |_| ())?;
             }
             let Some(found) = scan.next()? else { return Ok(()) };
             met_fault |= matches!(found.span.kind, Kind::Damage(_) | Kind::Torn(_) | Kind::Gap(_));

@@ -195,7 +195,8 @@ mod tests {
 
     #[test]
     fn other_names_are_left_alone() {
-        for name in ["app.db-wal", "a.cut-at-1.quarantine", "a.cut-at-x.00000000.quarantine", "a.cut-at-1.0.quarantine"] {
+        for name in ["app.db-wal", "a.cut-at-1.quarantine", "a.cut-at-x.00000000.quarantine", "a.cut-at-1.0.quarantine"]
+        {
             assert_eq!(Kept::parse(Path::new(name)), None, "{name}");
         }
     }

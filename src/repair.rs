@@ -108,7 +108,7 @@ fn report_after(path: &Path, format: &'static dyn Format) -> Result<Option<Repor
 pub fn to_copy(log: &Log, plan: &Plan, new: &Path) -> Result<Done> {
     durable::must_be_free(new)?;
     let temp = if log.path().is_dir() {
-        let temp = Temp::folder(new)?;
+        let temp = Temp::folder(new, log.path())?;
         for (index, segment) in (0..).zip(log.segments()) {
             copy_segment(log, plan, index, &temp.path().join(&segment.name))?;
         }
@@ -134,16 +134,20 @@ fn copy_segment(log: &Log, plan: &Plan, index: u32, to: &Path) -> Result<()> {
 
 fn write_segment(log: &Log, plan: &Plan, index: u32, temp: &mut Temp) -> Result<()> {
     let from = log.segment_path(index);
-    let mut len = metadata(from)?.len();
+    let (source, mut len) = crate::log::open_regular(from)?;
     for edit in &plan.edits {
-        if let Edit::Truncate { segment, at, .. } = *edit && segment == index {
+        if let Edit::Truncate { segment, at, .. } = *edit
+            && segment == index
+        {
             len = at;
         }
     }
     let path = temp.path().to_owned();
-    durable::copy_prefix(from, len, temp.handle_mut(), &path)?;
+    durable::copy_prefix(&source, from, len, temp.handle_mut(), &path)?;
     for edit in &plan.edits {
-        if let Edit::Patch { segment, offset, bit } = *edit && segment == index {
+        if let Edit::Patch { segment, offset, bit } = *edit
+            && segment == index
+        {
             flip(temp.handle(), &path, offset, bit)?;
         }
     }

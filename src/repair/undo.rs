@@ -41,7 +41,10 @@ pub fn undo(path: &Path, format: Option<&'static dyn Format>, quarantine: Option
     };
     let mut left = quarantine::find(quarantine.unwrap_or(folder), &ours)?;
     if left.is_empty() {
-        return Err(Error::refused(path, "no quarantine file of this log is here; --quarantine-dir names another folder"));
+        return Err(Error::refused(
+            path,
+            "no quarantine file of this log is here; --quarantine-dir names another folder",
+        ));
     }
     for kept in &left {
         kept.open()?;
@@ -82,7 +85,9 @@ fn next_fitting(folder: &Path, kept: &[Kept]) -> Result<Option<usize>> {
 fn fits(segment: &Path, kept: &Kept) -> Result<bool> {
     let failed = |source| Error::read(segment, source);
     let file = match File::open(segment) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(kept.taken == Taken::Cut && kept.offset == 0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(kept.taken == Taken::Cut && kept.offset == 0);
+        }
         other => other.map_err(failed)?,
     };
     let len = file.metadata().map_err(failed)?.len();
@@ -125,7 +130,7 @@ fn put_back(segment: &Path, kept: &Kept) -> Result<u64> {
         let like = content.metadata().map_err(|source| Error::read(&kept.path, source))?;
         let mut temp = Temp::file(segment, Some(&like))?;
         let path = temp.path().to_owned();
-        durable::copy_prefix(&kept.path, size, temp.handle_mut(), &path)?;
+        durable::copy_prefix(&content, &kept.path, size, temp.handle_mut(), &path)?;
         temp.place_new()?;
     } else {
         let file = durable::open_for_change(segment)?;
