@@ -1,5 +1,6 @@
 //! Printers: the only writers to standard output. Events in, text or JSON out; what comes from a log is escaped here.
 
+pub mod changes;
 pub mod hex;
 pub mod json;
 mod out;
