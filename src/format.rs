@@ -110,6 +110,10 @@ pub trait Format: Sync {
     fn segments(&self) -> Segments;
     /// Every commit says how far the log was durable, so an intact commit behind damage proves nothing by itself.
     fn commits_promise(&self) -> bool;
+    /// Records belong to transactions; else each stands for itself.
+    fn has_transactions(&self) -> bool {
+        true
+    }
     /// Commits carry a time.
     fn has_time(&self) -> bool;
     /// How sure it is that this file is its own.
