@@ -94,7 +94,12 @@ impl Bench {
         let (me, db_text, wal_text, base_text) = (text(&me), text(&db), text(&wal), text(&base));
         let verify = [WALTOOL, "verify", "-j1", &wal_text];
         self.row("verify, 1 thread, SQLite, 4 KiB pages / cat", &verify, &["cat", &wal_text], "<= 1.40");
-        self.row("verify, 2 threads, SQLite, 4 KiB pages / cat", &[WALTOOL, "verify", "-j2", &wal_text], &["cat", &wal_text], "(<= 0.70)");
+        self.row(
+            "verify, 2 threads, SQLite, 4 KiB pages / cat",
+            &[WALTOOL, "verify", "-j2", &wal_text],
+            &["cat", &wal_text],
+            "(<= 0.70)",
+        );
         self.row("verify, 1 thread, SQLite / sqlite's recovery", &verify, &[&me, "recover", &db_text], "<= 0.55");
         let (out, copy) = (text(&self.path("out.db")), text(&self.path("copy.db")));
         let replay = format!("rm -f {out}; exec {WALTOOL} replay {wal_text} --onto {base_text} --output {out}");
@@ -102,9 +107,16 @@ impl Bench {
         shell(&replay);
         let whole = text(&self.path("whole.db"));
         fs::copy(&out, &whole).expect("room for a copy");
-        self.row("replay, SQLite / cp of the database", &["sh", "-c", &replay], &["sh", "-c", &format!("rm -f {copy}; exec cp {whole} {copy}")], "<= 1.50");
+        self.row(
+            "replay, SQLite / cp of the database",
+            &["sh", "-c", &replay],
+            &["sh", "-c", &format!("rm -f {copy}; exec cp {whole} {copy}")],
+            "<= 1.50",
+        );
         let folder = text(&self.path("checkpointed"));
-        let again = format!("rm -rf {folder}; mkdir {folder}; cp {base_text} {folder}/app.db; cp {wal_text} {folder}/app.db-wal");
+        let again = format!(
+            "rm -rf {folder}; mkdir {folder}; cp {base_text} {folder}/app.db; cp {wal_text} {folder}/app.db-wal"
+        );
         let checkpoint = format!("exec {me} checkpoint {folder}/app.db");
         self.compare("replay, SQLite / wal_checkpoint", ("true", &replay), (&again, &checkpoint), "<= 0.50");
     }
@@ -114,7 +126,8 @@ impl Bench {
             return;
         }
         println!("\n{:<52} {:>10} {:>10} {:>10}  goal", "peak memory, MiB", "1 MiB", "1 GiB", "10 GiB");
-        let logs: Vec<String> = [(1, 1), (1024, 1024), (10 * 1024, 64)].map(|(apparent, stored)| self.sparse(apparent, stored)).into();
+        let logs: Vec<String> =
+            [(1, 1), (1024, 1024), (10 * 1024, 64)].map(|(apparent, stored)| self.sparse(apparent, stored)).into();
         for command in [&["verify", "-j1"][..], &["verify"], &["dump", "--json"], &["repair", "--dry-run"]] {
             let peaks: Vec<f64> = logs.iter().map(|log| peak_of(&[&[WALTOOL], command, &[log]].concat())).collect();
             let row = format!("{} of a SQLite log", command.join(" "));
