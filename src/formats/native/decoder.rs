@@ -76,6 +76,21 @@ impl Decode for Decoder {
         if self.area == Area::Records && input.offset < self.limit { self.record(input) } else { self.other(input) }
     }
 
+    #[inline(always)]
+    fn plain(&mut self, input: &Input<'_>) -> Option<(usize, Meta)> {
+        if self.area != Area::Records || input.offset >= self.limit {
+            return None;
+        }
+        let header = self.header_here(input)?;
+        // Bytes of a transaction, which most records are; the others change what the decoder knows.
+        let plain = match RecordKind::from_u8(header.kind)? {
+            RecordKind::Write => header.flags == 0 && header.len > 8,
+            RecordKind::Data => header.flags & !RecordKind::Data.flags() == 0,
+            _ => false,
+        };
+        (plain && body(input, &header).is_some()).then(|| (header.total_len(), self.meta(input.offset)))
+    }
+
     fn end(&mut self, len: u64) -> Option<Class> {
         self.previous = Some(Previous { number: self.name.unwrap_or(self.number.into()), nonce: self.nonce });
         if self.limit != u64::MAX && len < self.limit {
@@ -203,10 +218,27 @@ impl Decoder {
         self.header = Some(header);
     }
 
+    /// The record header that stands here, if it is at hand, intact and in its place.
+    #[inline(always)]
+    fn header_here(&self, input: &Input<'_>) -> Option<RecordHeader> {
+        let header = RecordHeader::parse(input.bytes.first_chunk()?).ok()?;
+        let belongs = Some(header.nonce) == self.nonce && u64::from(header.offset) == input.offset;
+        (belongs && header.total_len() <= rest_of_block(input.offset)).then_some(header)
+    }
+
     /// Takes what stands at a position where a record may begin: behind a record, behind a record header that is intact
     /// though its payload is not, or at the start of a block.
     #[inline]
     fn record(&mut self, input: &Input<'_>) -> Result<Step, Need> {
+        let intact = self.header_here(input).and_then(|header| Some((header, body(input, &header)?)));
+        let Some((header, body)) = intact else { return self.explain(input) };
+        let payload = &body[..header.len.into()];
+        Ok(Step { len: header.total_len(), class: self.accept_record(input.offset, &header, payload) })
+    }
+
+    /// What stands here, if it is not an intact record that is wholly at hand.
+    #[cold]
+    fn explain(&mut self, input: &Input<'_>) -> Result<Step, Need> {
         let rest = rest_of_block(input.offset);
         if rest < RECORD_HEADER {
             return block_end(input, rest);
@@ -229,12 +261,7 @@ impl Decoder {
             let fault = Fault::Cut { need: len as u64, have: record.len() as u64 };
             return Ok(Step { len: record.len(), class: claimed(fault, &header) });
         }
-        let computed = payload_crc(&record[RECORD_HEADER..]);
-        if computed != header.payload_crc {
-            return Ok(self.bad_payload(input.offset, &header, computed));
-        }
-        let payload = &record[RECORD_HEADER..RECORD_HEADER + usize::from(header.len)];
-        Ok(Step { len, class: self.accept_record(input.offset, &header, payload) })
+        Ok(self.bad_payload(input.offset, &header, payload_crc(&record[RECORD_HEADER..])))
     }
 
     /// What an intact record of this segment is.
@@ -246,8 +273,7 @@ impl Decoder {
         if header.flags & !kind.flags() != 0 {
             return Class::Newer { what: "record flags", value: header.flags.into() };
         }
-        let lsn = u64::from(self.number) << 32 | offset;
-        let mut meta = Meta { lsn, transaction: self.transaction, ..Meta::default() };
+        let mut meta = self.meta(offset);
         let sound = match kind {
             RecordKind::Write => Write::parse(payload).is_some(),
             RecordKind::Data => true,
@@ -262,6 +288,11 @@ impl Decoder {
             return Class::damage(Fault::Length { len: header.len.into(), max: PAYLOAD_MAX as u64 });
         }
         Class::Record { piece: Piece::Full, body: RECORD_HEADER..RECORD_HEADER + payload.len(), meta }
+    }
+
+    #[inline]
+    fn meta(&self, offset: u64) -> Meta {
+        Meta { lsn: u64::from(self.number) << 32 | offset, transaction: self.transaction, ..Meta::default() }
     }
 
     fn commit(&mut self, offset: u64, header: &RecordHeader, payload: &[u8], meta: &mut Meta) -> bool {
@@ -350,6 +381,13 @@ impl Decoder {
         self.flip_searches += 1;
         find()
     }
+}
+
+/// The payload and padding behind a header, if they are at hand and intact.
+#[inline(always)]
+fn body<'a>(input: &Input<'a>, header: &RecordHeader) -> Option<&'a [u8]> {
+    let body = input.bytes.get(RECORD_HEADER..header.total_len())?;
+    (payload_crc(body) == header.payload_crc).then_some(body)
 }
 
 /// Fewer bytes than a record header before the next block: zeros.
