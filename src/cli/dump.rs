@@ -116,7 +116,7 @@ impl Dump<'_, '_> {
                 report.add(&found);
             }
             listener(meter.add(&found.span));
-            selection.take(found, log.format(), |found, beyond| printer.span(found, beyond, out));
+            selection.take(&found, log.format(), |found, beyond| printer.span(found, beyond, out));
             out.settle()?;
         }
         selection.end(|found, beyond| printer.span(found, beyond, out));

@@ -96,25 +96,31 @@ impl Selection {
     }
 
     /// Gives `found` to `print` if it is selected, after the faults that stand directly before it.
-    pub fn take(&mut self, mut found: Found<'_>, format: &dyn Format, mut print: impl FnMut(&Found<'_>, bool)) {
+    #[inline]
+    pub fn take(&mut self, found: &Found<'_>, format: &dyn Format, mut print: impl FnMut(&Found<'_>, bool)) {
+        if let Kind::Record(Piece::Full) = found.span.kind {
+            self.record(found, format, &mut print);
+        } else {
+            self.other(found, format, &mut print);
+        }
+    }
+
+    fn other(&mut self, found: &Found<'_>, format: &dyn Format, print: &mut impl FnMut(&Found<'_>, bool)) {
         let fault = matches!(found.span.kind, Kind::Damage(_) | Kind::Torn(_) | Kind::Gap(_));
-        if self.spans && fault {
-            // The bytes count once.
-            found.record = None;
-        }
         self.beyond |= fault;
-        if self.done() {
-            return;
-        }
         match found.span.kind {
-            Kind::Header => print(&found, self.beyond),
-            Kind::Damage(_) | Kind::Torn(_) | Kind::Gap(_) => self.fault(&found, format, &mut print),
-            Kind::Record(_) => {
-                if self.spans || self.whole(&mut found) {
-                    self.record(&found, format, &mut print);
+            _ if self.done() => {}
+            Kind::Header => print(found, self.beyond),
+            Kind::Damage(_) | Kind::Torn(_) | Kind::Gap(_) => {
+                self.fault(found, print);
+                // A proven record's bytes are damage all the same, and where bytes are counted they count once.
+                if found.record.is_some() && !self.spans {
+                    self.record(found, format, print);
                 }
             }
-            Kind::Padding | Kind::Stale | Kind::Unwritten if self.spans => self.fill(&found, &mut print),
+            Kind::Record(_) if self.spans => self.record(found, format, print),
+            Kind::Record(_) => self.piece(found, format, print),
+            Kind::Padding | Kind::Stale | Kind::Unwritten if self.spans => self.fill(found, print),
             Kind::Padding | Kind::Stale | Kind::Unwritten => {}
         }
     }
@@ -126,12 +132,7 @@ impl Selection {
         }
     }
 
-    fn fault(&mut self, found: &Found<'_>, format: &dyn Format, print: &mut impl FnMut(&Found<'_>, bool)) {
-        if found.record.is_some() {
-            let alone = Found { record: None, ..*found };
-            self.fault(&alone, format, print);
-            return self.record(found, format, print);
-        }
+    fn fault(&mut self, found: &Found<'_>, print: &mut impl FnMut(&Found<'_>, bool)) {
         if !self.surrounds(&found.span) {
             return;
         }
@@ -157,6 +158,9 @@ impl Selection {
     }
 
     fn record(&mut self, found: &Found<'_>, format: &dyn Format, print: &mut impl FnMut(&Found<'_>, bool)) {
+        if self.done() {
+            return;
+        }
         let Some(record) = &found.record else { return self.fill(found, print) };
         self.last = Some(record.meta.lsn);
         if !self.covers(&found.span, record.meta.lsn) {
@@ -173,23 +177,24 @@ impl Selection {
             return;
         }
         self.started = true;
-        self.release(print);
+        if !self.held.is_empty() {
+            self.release(print);
+        }
         self.limit -= 1;
-        let alone = Span { kind: Kind::Record(Piece::Full), ..found.span };
-        let span = if self.spans { found.span } else { alone };
-        print(&Found { span, ..*found }, self.beyond);
+        print(found, self.beyond);
     }
 
-    /// Whether a record is complete with this span, which then becomes all of the record's.
-    fn whole(&mut self, found: &mut Found<'_>) -> bool {
+    /// A piece of a record: with the last one, all of it is a record.
+    fn piece(&mut self, found: &Found<'_>, format: &dyn Format, print: &mut impl FnMut(&Found<'_>, bool)) {
         if found.record.is_none() {
             self.first_piece.get_or_insert(found.span);
-            return false;
+            return;
         }
-        if let Some(first) = self.first_piece.take().filter(|first| first.segment == found.span.segment) {
-            found.span = Span { offset: first.offset, len: found.span.end() - first.offset, ..found.span };
+        let mut span = Span { kind: Kind::Record(Piece::Full), ..found.span };
+        if let Some(first) = self.first_piece.take().filter(|first| first.segment == span.segment) {
+            (span.offset, span.len) = (first.offset, span.end() - first.offset);
         }
-        true
+        self.record(&Found { span, ..*found }, format, print);
     }
 
     /// A record was printed, or none has to be met first.
@@ -247,7 +252,7 @@ pub fn count(log: &Log, mut selection: Selection, mut progress: impl FnMut(u64))
     let mut meter = Meter::default();
     while let Some(found) = scan.next()? {
         progress(meter.add(&found.span));
-        selection.take(found, log.format(), |found, _| count += u64::from(found.record.is_some()));
+        selection.take(&found, log.format(), |found, _| count += u64::from(found.record.is_some()));
     }
     Ok(count)
 }

@@ -39,8 +39,8 @@ impl Out {
         Self { file, buffer: Vec::with_capacity(FULL + FULL / 4), full, failed: None }
     }
 
-    /// Bytes as they are.
-    #[inline]
+    /// Bytes as they are. Inlined, a literal is a few stores instead of a call.
+    #[inline(always)]
     pub fn put(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }

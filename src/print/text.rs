@@ -135,11 +135,9 @@ impl Spans for Rows<'_> {
     }
 
     fn span(&mut self, found: &Found<'_>, beyond: bool, out: &mut Out) {
-        if !matches!((found.span.kind, &found.record), (Kind::Record(_), Some(_))) {
-            self.other(found, out);
-        }
-        if let Some(record) = &found.record {
-            self.record(&found.span, record, beyond, out);
+        match &found.record {
+            Some(record) => self.record(&found.span, record, beyond, out),
+            None => self.other(found, out),
         }
     }
 }
