@@ -139,6 +139,15 @@ pub struct Commit {
     pub time: Option<u64>,
 }
 
+/// What damaged bytes still say. See [`Decode::testimony`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Testimony {
+    /// The highest promise in them, as an offset in the segment; 0 is none.
+    pub durable: u64,
+    /// Intact commits in them.
+    pub commits: u64,
+}
+
 /// What a decoder learns of a segment before its first byte.
 #[derive(Clone, Copy, Debug)]
 pub struct Begin<'a> {
@@ -173,6 +182,12 @@ pub trait Decode {
 
     /// Takes the next bytes. Called only while there is at least one byte.
     fn step(&mut self, input: &Input<'_>) -> Result<Step, Need>;
+
+    /// Called after a step that gave [`Class::Damage`]: what those bytes still testify, in a format that can tell a commit by
+    /// itself, though nothing leads up to it. It is evidence for the verdict; what stands there is not read as records.
+    fn testimony(&mut self) -> Testimony {
+        Testimony::default()
+    }
 
     /// The segment has ended after `len` bytes: what is missing there, as [`Class::Gap`], or as [`Class::Damage`] when
     /// the segment is known to have been longer.

@@ -181,6 +181,7 @@ impl Report {
             Kind::Damage(_) | Kind::Torn(_) => {
                 self.undecided += if matches!(span.kind, Kind::Torn(_)) { found.claims } else { 0 };
                 self.fault(span);
+                self.tally().promise(found.durable);
                 if found.record.is_none() {
                     self.current.behind.floor = span.end();
                 }

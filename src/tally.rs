@@ -67,12 +67,13 @@ impl Tally {
         }
         let Some(commit) = meta.commit else { return };
         self.commits += 1;
+        // Also where damage hit a part of the transaction: whether it had been acknowledged is what nobody knows.
+        if commit.counts && self.promising {
+            self.unproven.push(end);
+        }
         if commit.first.is_some_and(|first| first >= self.floor) {
             self.transactions += u64::from(commit.counts);
             self.committed = Some(Committed { end, lsn: meta.lsn, records: self.records, time: commit.time });
-            if commit.counts && self.promising {
-                self.unproven.push(end);
-            }
         }
     }
 
