@@ -70,7 +70,7 @@ fn a_circle_of_links_is_6() {
 fn a_file_that_may_not_be_read_is_6() {
     let bench = Bench::new();
     let log = bench.sqlite("clean-512-be");
-    fs::set_permissions(&log, fs::Permissions::from_mode(0)).expect("no permission");
+    fs::set_permissions(&log, fs::Permissions::from_mode(0o000)).expect("no permission");
     if rustix::process::geteuid().is_root() {
         // Nothing is forbidden to root; then the log is as good as any.
         assert_eq!(run(waltool().arg("verify").arg(&log)).code, 0);
