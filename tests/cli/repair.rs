@@ -2,17 +2,17 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command as Plain;
 
+use assert_cmd::Command;
 use rusqlite::Connection;
 
 use crate::logs::{Sqlite, files, native, segment};
-use crate::{code, stderr, stdout, waltool};
+use crate::bench::{Run, run, waltool};
 
 const WALTOOL: &str = env!("CARGO_BIN_EXE_waltool");
 
-fn repair(log: &Path, options: &[&str]) -> std::process::Output {
-    waltool().arg("repair").args(options).arg(log).output().expect("it runs")
+fn repair(log: &Path, options: &[&str]) -> Run {
+    run(waltool().arg("repair").args(options).arg(log))
 }
 
 #[test]
@@ -20,9 +20,9 @@ fn without_a_terminal_it_shows_the_plan_and_names_the_command_that_works() {
     let made = Sqlite::copy("torn-midframe-1024");
     let before = files(made.folder.path());
     let output = repair(&made.log(), &[]);
-    assert_eq!(code(&output), 7, "{}", stderr(&output));
-    assert!(stdout(&output).contains("plan:  cut app.db-wal at offset"), "{}", stdout(&output));
-    assert!(stderr(&output).contains("waltool repair --yes "), "{}", stderr(&output));
+    assert_eq!(output.code, 7, "{}", output.err);
+    assert!(output.out.contains("plan:  cut app.db-wal at offset"), "{}", output.out);
+    assert!(output.err.contains("waltool repair --yes "), "{}", output.err);
     assert_eq!(files(made.folder.path()), before);
 }
 
@@ -39,7 +39,7 @@ fn a_dry_run_changes_nothing_and_succeeds_where_the_repair_would() {
     ] {
         let before = files(made.folder.path());
         let output = repair(&made.log(), options);
-        assert_eq!(code(&output), exit, "{options:?}: {}", stderr(&output));
+        assert_eq!(output.code, exit, "{options:?}: {}", output.err);
         assert_eq!(files(made.folder.path()), before, "{options:?}");
     }
 }
@@ -48,30 +48,30 @@ fn a_dry_run_changes_nothing_and_succeeds_where_the_repair_would() {
 fn yes_cuts_and_undo_puts_back() {
     let made = Sqlite::copy("torn-midframe-1024");
     let before = files(made.folder.path());
-    assert_eq!(code(&repair(&made.log(), &["--yes"])), 0);
-    assert_eq!(code(&waltool().arg("verify").arg(made.log()).output().expect("it runs")), 0);
+    assert_eq!(repair(&made.log(), &["--yes"]).code, 0);
+    assert_eq!(run(waltool().arg("verify").arg(made.log())).code, 0);
     let again = repair(&made.log(), &["--yes"]);
-    assert_eq!(code(&again), 0);
-    assert!(stdout(&again).contains("nothing to repair"), "{}", stdout(&again));
-    assert_eq!(code(&repair(&made.log(), &["--undo"])), 0);
+    assert_eq!(again.code, 0);
+    assert!(again.out.contains("nothing to repair"), "{}", again.out);
+    assert_eq!(repair(&made.log(), &["--undo"]).code, 0);
     assert_eq!(files(made.folder.path()), before);
-    assert_eq!(code(&repair(&made.log(), &["--undo"])), 7, "nothing is left to undo");
+    assert_eq!(repair(&made.log(), &["--undo"]).code, 7, "nothing is left to undo");
 }
 
 #[test]
 fn a_cut_points_to_the_single_bit_that_would_save_it() {
     let made = Sqlite::copy("bitflip-last-4096");
     let output = repair(&made.log(), &["--dry-run"]);
-    assert_eq!(code(&output), 0, "{}", stderr(&output));
-    assert!(stdout(&output).contains("waltool repair --fix-bit"), "{}", stdout(&output));
+    assert_eq!(output.code, 0, "{}", output.err);
+    assert!(output.out.contains("waltool repair --fix-bit"), "{}", output.out);
 }
 
 #[test]
 fn json_tells_the_plan_the_loss_and_what_was_kept() {
     let made = Sqlite::copy("bitflip-middle-512");
     let output = repair(&made.log(), &["--json", "--yes", "--cut-at-damage", "--accept-loss"]);
-    assert_eq!(code(&output), 0, "{}", stderr(&output));
-    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one object");
+    assert_eq!(output.code, 0, "{}", output.err);
+    let json = &output.json()[0];
     assert_eq!(json["verdict"], "corrupt");
     assert_eq!(json["edits"][0]["edit"], "truncate");
     assert_eq!((&json["loss"]["records"], &json["loss"]["transactions"]), (&81.into(), &10.into()));
@@ -90,8 +90,8 @@ fn wrong_arguments_are_usage_errors() {
         &["replay", "-", "--onto", "x"],
         &["replay", "x"],
     ] {
-        let output = waltool().args(options).output().expect("it runs");
-        assert_eq!(code(&output), 2, "{options:?}: {}", stderr(&output));
+        let output = run(waltool().args(options));
+        assert_eq!(output.code, 2, "{options:?}: {}", output.err);
     }
 }
 
@@ -108,11 +108,11 @@ fn a_log_that_sqlite_has_open_is_refused() {
     bytes.truncate(bytes.len() - 100);
     fs::write(&log, &bytes).expect("torn");
     let locked = repair(&log, &["--yes"]);
-    assert_eq!(code(&locked), 7, "{}", stdout(&locked));
-    assert!(stderr(&locked).contains("app.db: refused: another program has it open"), "{}", stderr(&locked));
+    assert_eq!(locked.code, 7, "{}", locked.out);
+    assert!(locked.err.contains("app.db: refused: another program has it open"), "{}", locked.err);
     assert_eq!(fs::read(&log).expect("a log"), bytes);
-    let onto = waltool().arg("replay").arg(&log).arg("--onto").arg(&database).output().expect("it runs");
-    assert_eq!(code(&onto), 7, "{}", stdout(&onto));
+    let onto = run(waltool().arg("replay").arg(&log).arg("--onto").arg(&database));
+    assert_eq!(onto.code, 7, "{}", onto.out);
     std::mem::forget(connection); // Closing would write the log back.
 }
 
@@ -124,9 +124,9 @@ fn a_native_log_whose_writer_holds_its_lock_is_refused() {
     file.set_len(file.metadata().expect("a length").len() - 5).expect("torn");
     let lock = fs::File::open(log.join("LOCK")).expect("a lock file");
     lock.lock().expect("a lock");
-    assert_eq!(code(&repair(&log, &["--yes"])), 7);
+    assert_eq!(repair(&log, &["--yes"]).code, 7);
     drop(lock);
-    assert_eq!(code(&repair(&log, &["--yes"])), 0);
+    assert_eq!(repair(&log, &["--yes"]).code, 0);
 }
 
 #[test]
@@ -139,9 +139,9 @@ fn a_full_disk_leaves_the_log_untouched() {
     let before = files(made.folder.path());
     // No file may grow past 16 KiB; without the trap the signal would end the command before it can say so.
     let script = "trap '' XFSZ; ulimit -f 16; exec \"$0\" repair --yes \"$1\"";
-    let output = Plain::new("bash").args(["-c", script, WALTOOL]).arg(made.log()).output().expect("it runs");
-    assert_eq!(code(&output), 6, "{}", stdout(&output));
-    assert!(stderr(&output).contains("cannot write"), "{}", stderr(&output));
+    let output = run(Command::new("bash").args(["-c", script, WALTOOL]).arg(made.log()));
+    assert_eq!(output.code, 6, "{}", output.out);
+    assert!(output.err.contains("cannot write"), "{}", output.err);
     assert_eq!(files(made.folder.path()), before);
 }
 
@@ -151,9 +151,9 @@ fn salvage_writes_a_new_log_and_says_what_is_left_out() {
     let new = made.path("new-wal");
     let options = ["--salvage", "--output", new.to_str().expect("text")];
     let output = repair(&made.log(), &options);
-    assert_eq!(code(&output), 0, "{}", stderr(&output));
-    let text = stdout(&output);
+    assert_eq!(output.code, 0, "{}", output.err);
+    let text = output.out;
     assert!(text.contains("17 whole transactions of 140 frames"), "{text}");
     assert!(text.contains("integrity_check"), "{text}");
-    assert_eq!(code(&repair(&made.log(), &options)), 7, "never over a file that exists");
+    assert_eq!(repair(&made.log(), &options).code, 7, "never over a file that exists");
 }
