@@ -154,7 +154,7 @@ impl Report {
         if self.segments > 0 && scan.segment() == self.current.segment {
             let before = self.bytes;
             let mut progress = |offset| progress(before + offset);
-            if threads > 1 && self.fault_count == 0 {
+            if threads > 1 && self.fault_count == 0 && !scan.log().is_stream() {
                 parallel::skim(scan, &mut self.current.before, threads, &mut progress)?;
             }
             scan.skim(self.tally(), None, &mut progress)?;

@@ -28,7 +28,7 @@ pub struct DumpArgs {
     #[arg(long, conflicts_with = "spans")]
     raw: bool,
     /// Leave the payload out of `--json`
-    #[arg(long, requires = "json")]
+    #[arg(long, requires = "json", conflicts_with_all = ["hex", "raw"])]
     no_payload: bool,
     /// Begin at this position of the format, or at the byte @OFFSET
     #[arg(long, value_name = "POS", conflicts_with = "since")]
@@ -119,7 +119,7 @@ impl Dump<'_, '_> {
             selection.take(&found, log.format(), |found, beyond| printer.span(found, beyond, out));
             out.settle()?;
         }
-        selection.end(|found, beyond| printer.span(found, beyond, out));
+        selection.end(&mut |found, beyond| printer.span(found, beyond, out));
         if let Some(report) = report {
             report.finish();
         }

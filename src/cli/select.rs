@@ -1,10 +1,10 @@
 //! Which spans of a log a dump prints: a range, a kind, so many of them.
 
-use waltool::format::Format;
+use waltool::format::{Format, Position};
 use waltool::report::Place;
 use waltool::scan::{Found, Scan};
 use waltool::span::{Kind, Piece, Span};
-use waltool::{Error, Log};
+use waltool::{Error, Log, Shown};
 
 /// Faults that wait for the first selected record behind them; older ones are dropped.
 const HELD_MAX: usize = 64;
@@ -26,9 +26,17 @@ impl Bound {
     pub fn parse(text: &str, log: &Log) -> Result<Self, Error> {
         let format = log.format();
         let Some(offset) = text.strip_prefix('@') else {
-            let example = format.position(1 << 32 | 8192);
-            let wrong =
-                || Error::Usage(format!("{text} is not a {} position like {example}, nor an @offset", format.name()));
+            let example = match format.position(0) {
+                Position::Number(_) => format.position(65),
+                Position::SegmentOffset(_) => format.position(1 << 32 | 8192),
+            };
+            let wrong = || {
+                Error::Usage(format!(
+                    "{} is not a {} position like {example}, nor an @offset",
+                    Shown(text.as_bytes()),
+                    format.name()
+                ))
+            };
             return format.parse_position(text).map(Self::Lsn).ok_or_else(wrong);
         };
         if log.segments().len() > 1 {
@@ -126,9 +134,9 @@ impl Selection {
     }
 
     /// The log has ended: the faults behind its last record are part of an open range.
-    pub fn end(&mut self, mut print: impl FnMut(&Found<'_>, bool)) {
+    pub fn end(&mut self, print: &mut impl FnMut(&Found<'_>, bool)) {
         if !self.done() && self.skip == 0 {
-            self.release(&mut print);
+            self.release(print);
         }
     }
 
@@ -162,10 +170,15 @@ impl Selection {
             return;
         }
         let Some(record) = &found.record else { return self.fill(found, print) };
-        self.last = Some(record.meta.lsn);
-        if !self.covers(&found.span, record.meta.lsn) {
+        let (span, lsn) = (&found.span, record.meta.lsn);
+        self.last = Some(lsn);
+        if !self.begun(span, lsn) {
             self.held.clear();
             return;
+        }
+        if self.ended(span, lsn) {
+            // What is held stands between two records, and the range, if only with its end, between them too.
+            return self.end(print);
         }
         let kind = format.kind(record);
         if !self.kinds.is_empty() && !self.kinds.iter().any(|wanted| wanted == kind) {
@@ -202,19 +215,22 @@ impl Selection {
         self.started || self.skip == 0 && !matches!(self.from, Some(Bound::Lsn(_)))
     }
 
-    /// Whether the range covers a record.
-    fn covers(&self, span: &Span, lsn: u64) -> bool {
-        let after = match self.from {
+    /// Whether the range has begun with a record.
+    fn begun(&self, span: &Span, lsn: u64) -> bool {
+        match self.from {
             Some(Bound::Lsn(from)) => lsn >= from,
             Some(Bound::Place(from)) => end(span) > from,
             None => true,
-        };
-        let before = match self.to {
-            Some(Bound::Lsn(to)) => lsn <= to,
-            Some(Bound::Place(to)) => begin(span) <= to,
-            None => true,
-        };
-        after && before
+        }
+    }
+
+    /// Whether the range ends before a record.
+    fn ended(&self, span: &Span, lsn: u64) -> bool {
+        match self.to {
+            Some(Bound::Lsn(to)) => lsn > to,
+            Some(Bound::Place(to)) => begin(span) > to,
+            None => false,
+        }
     }
 
     /// Whether the range covers a span without a position: what stands between two records belongs to both. Where it

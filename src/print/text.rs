@@ -101,7 +101,7 @@ impl<'l> Rows<'l> {
         let _ = write!(self.row, "  {}", span.kind.name());
         match span.kind {
             Kind::Damage(fault) | Kind::Torn(fault) => {
-                let _ = write!(self.row, ": {} to offset {}: {fault}", Size(span.len), span.end());
+                let _ = write!(self.row, " to offset {}: {fault}", span.end());
                 if let Some(flip) = fault.flip() {
                     let _ = write!(self.row, "; one flipped bit explains it: byte {}, bit {}", flip.offset, flip.bit);
                 }
