@@ -68,7 +68,10 @@ impl<'l> Replay<'l> {
             Err(source) => return Err(Error::read(target, source)),
         };
         // Behind a symbolic link the file itself is replaced, not the link.
-        let target = std::fs::canonicalize(target).unwrap_or_else(|_| target.into());
+        let target = match std::fs::read_link(target) {
+            Ok(_) => std::fs::canonicalize(target).map_err(|source| Error::read(target, source))?,
+            Err(_) => target.to_path_buf(),
+        };
         let head = match &base {
             Some((file, len)) => head(file, *len).map_err(|source| Error::read(&target, source))?,
             None => Vec::new(),
