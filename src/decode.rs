@@ -144,8 +144,10 @@ pub struct Commit {
 pub struct Testimony {
     /// The highest promise in them, as an offset in the segment; 0 is none.
     pub durable: u64,
-    /// Intact commits in them.
+    /// Intact commits in them that it does not cover.
     pub commits: u64,
+    /// Where the last of these ends.
+    pub end: u64,
 }
 
 /// What a decoder learns of a segment before its first byte.

@@ -179,9 +179,13 @@ impl Report {
             Kind::Unwritten => self.unwritten_bytes += span.len,
             Kind::Gap(_) => self.fault(span),
             Kind::Damage(_) | Kind::Torn(_) => {
-                self.undecided += if matches!(span.kind, Kind::Torn(_)) { found.claims } else { 0 };
                 self.fault(span);
-                self.tally().promise(found.durable);
+                if self.format.commits_promise() {
+                    self.tally().claim(found.claims, found.claims_end);
+                    self.tally().promise(found.durable);
+                } else if matches!(span.kind, Kind::Torn(_)) {
+                    self.undecided += found.claims;
+                }
                 if found.record.is_none() {
                     self.current.behind.floor = span.end();
                 }

@@ -39,6 +39,8 @@ pub struct Found<'a> {
     pub durable: u64,
     /// In damage: places that call themselves commits.
     pub claims: u64,
+    /// Where the last of these ends.
+    pub claims_end: u64,
 }
 
 /// Reads a log from its beginning to its end.
@@ -60,18 +62,20 @@ struct Item {
     span: Span,
     body: Body,
     claims: u64,
+    claims_end: u64,
     durable: u64,
 }
 
 impl Item {
     fn new(span: Span, body: Body) -> Self {
-        Self { span, body, claims: 0, durable: 0 }
+        Self { span, body, claims: 0, claims_end: 0, durable: 0 }
     }
 
     /// Takes in the neighbour behind it.
     fn absorb(&mut self, next: &Item) {
         self.span.len += next.span.len;
         self.claims += next.claims;
+        self.claims_end = self.claims_end.max(next.claims_end);
         self.durable = self.durable.max(next.durable);
     }
 }
@@ -217,8 +221,14 @@ impl<'l> Scan<'l> {
 
     fn lend(&self, item: Item) -> Found<'_> {
         let taken = |range: Range<usize>| self.window.as_ref().map_or(&[][..], |window| window.taken(range));
-        let mut found =
-            Found { span: item.span, record: None, header: None, durable: item.durable, claims: item.claims };
+        let mut found = Found {
+            span: item.span,
+            record: None,
+            header: None,
+            durable: item.durable,
+            claims: item.claims,
+            claims_end: item.claims_end,
+        };
         match item.body {
             Body::None => {}
             Body::Header(bytes) => found.header = Some(taken(bytes)),
@@ -312,9 +322,10 @@ impl<'l> Scan<'l> {
             Class::Stale => return self.doubted(Item::new(span(Kind::Stale), Body::None)),
             Class::Unwritten => return self.doubted(Item::new(span(Kind::Unwritten), Body::None)),
             Class::Damage { fault, claims_commit } => {
-                let Testimony { durable, commits } = self.decoder.testimony();
+                let Testimony { durable, commits, end } = self.decoder.testimony();
                 let item = Item::new(span(Kind::Damage(fault)), Body::None);
-                return self.doubted(Item { claims: commits + u64::from(claims_commit), durable, ..item });
+                let claims_end = if claims_commit { item.span.end() } else { end };
+                return self.doubted(Item { claims: commits + u64::from(claims_commit), claims_end, durable, ..item });
             }
             Class::Newer { what, value } => {
                 let path = self.log.segment_path(self.segment).into();

@@ -5,5 +5,10 @@ mod completions;
 mod dump;
 mod help;
 mod inputs;
+#[path = "../logs/mod.rs"]
+mod logs;
 mod output;
+mod readme;
+mod repair;
+mod replay;
 mod verify;

@@ -429,7 +429,7 @@ impl Decoder {
     fn mended(&mut self, input: &Input<'_>, header: &RecordHeader, fault: Fault) -> Result<Step, Need> {
         let record = input.upto(header.total_len())?;
         self.transaction = 0;
-        self.testimony = Testimony { durable: promise(input, header).unwrap_or(0), commits: 0 };
+        self.testimony = Testimony { durable: promise(input, header).unwrap_or(0), ..Testimony::default() };
         Ok(Step { len: record.len(), class: claimed(fault, header) })
     }
 
@@ -492,6 +492,7 @@ impl Decoder {
     /// promises had been synced.
     fn hidden(&self, input: &Input<'_>) -> Testimony {
         let mut testimony = Testimony::default();
+        let mut ends = Vec::new();
         for at in (ALIGN..input.bytes.len()).step_by(ALIGN) {
             let here = input.skip(at);
             if !here.bytes.starts_with(&COMMIT_START) {
@@ -499,9 +500,11 @@ impl Decoder {
             }
             if let Some(durable) = self.header_here(&here).and_then(|header| promise(&here, &header)) {
                 testimony.durable = testimony.durable.max(durable);
-                testimony.commits += 1;
+                ends.push(here.offset + (RECORD_HEADER + Commit::LEN) as u64);
             }
         }
+        testimony.commits = ends.iter().filter(|&&end| end > testimony.durable).count() as u64;
+        testimony.end = ends.last().copied().unwrap_or(0);
         testimony
     }
 
