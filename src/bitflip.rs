@@ -43,10 +43,7 @@ pub fn crc32(len: usize, stored: u32, computed: u32) -> Option<Place> {
     let syndrome = stored ^ computed;
     if syndrome.is_power_of_two() {
         let at = syndrome.trailing_zeros();
-        return Some(Place::Stored {
-            byte: at as usize / 8,
-            bit: at as u8 % 8,
-        });
+        return Some(Place::Stored { byte: at as usize / 8, bit: at as u8 % 8 });
     }
     if syndrome == 0 || len > CRC32_LEN_MAX {
         return None;
@@ -60,10 +57,7 @@ pub fn crc32(len: usize, stored: u32, computed: u32) -> Option<Place> {
         if remainder.is_power_of_two() {
             let at = remainder.trailing_zeros();
             let byte = (end + at as usize / 8).checked_sub(4)?;
-            return Some(Place::Covered {
-                byte,
-                bit: at as u8 % 8,
-            });
+            return Some(Place::Covered { byte, bit: at as u8 % 8 });
         }
         end = end.saturating_sub(4);
     }
@@ -114,18 +108,9 @@ pub fn sqlite_sum(order: Order, seed: Sum, parts: [&[u8]; 2], stored: Sum) -> Op
 /// the same of s1 differ by a carry only. For any two different sums the chance to find any is below 2^-44 for a 64 KiB page.
 ///
 /// None if nothing failed, or if the length of a part is not a multiple of 8.
-pub fn sqlite_places(
-    order: Order,
-    seed: Sum,
-    parts: [&[u8]; 2],
-    stored: Sum,
-) -> impl Iterator<Item = Place> {
+pub fn sqlite_places(order: Order, seed: Sum, parts: [&[u8]; 2], stored: Sum) -> impl Iterator<Item = Place> {
     let in_pairs = parts.iter().all(|part| part.len().is_multiple_of(8));
-    let computed = in_pairs.then(|| {
-        parts
-            .iter()
-            .fold(seed, |sum, part| checksum::sqlite_sum(order, sum, part))
-    });
+    let computed = in_pairs.then(|| parts.iter().fold(seed, |sum, part| checksum::sqlite_sum(order, sum, part)));
     computed.into_iter().flat_map(move |computed| {
         let in_words = flips_in_words(order, parts, stored.minus(computed));
         flip_in_stored(stored, computed).into_iter().chain(in_words)
@@ -139,10 +124,7 @@ fn flip_in_stored(stored: Sum, computed: Sum) -> Option<Place> {
         return None;
     }
     let at = changed.trailing_zeros();
-    Some(Place::Stored {
-        byte: 7 - at as usize / 8,
-        bit: at as u8 % 8,
-    })
+    Some(Place::Stored { byte: 7 - at as usize / 8, bit: at as u8 % 8 })
 }
 
 /// The flips that would add `missing` to the sum of `parts`, from the last word to the first.
@@ -152,19 +134,11 @@ fn flips_in_words(order: Order, parts: [&[u8]; 2], missing: Sum) -> impl Iterato
     // A word adds itself times two neighbours of Fibonacci's row, the last word times (0, 1), and each step to the front
     // moves one on in the row. Taken back as many steps, the missing sum is what its word lacks, times (0, 1).
     let mut missing = missing;
-    indices
-        .zip(head.iter().chain(tail).rev())
-        .filter_map(move |(index, &word)| {
-            let lacking = (missing.s0 == 0).then_some(missing.s1);
-            missing = Sum {
-                s0: missing.s1.wrapping_sub(missing.s0),
-                s1: missing.s0,
-            };
-            flip_in_word(order, word, lacking?).map(|(byte, bit)| Place::Covered {
-                byte: 4 * index + byte,
-                bit,
-            })
-        })
+    indices.zip(head.iter().chain(tail).rev()).filter_map(move |(index, &word)| {
+        let lacking = (missing.s0 == 0).then_some(missing.s1);
+        missing = Sum { s0: missing.s1.wrapping_sub(missing.s0), s1: missing.s0 };
+        flip_in_word(order, word, lacking?).map(|(byte, bit)| Place::Covered { byte: 4 * index + byte, bit })
+    })
 }
 
 /// The byte and bit whose flip adds `lacking` to the word: plus a power of two if the bit is clear, minus one if it is set.
@@ -214,27 +188,17 @@ mod tests {
     }
 
     fn covered(bit: usize) -> Place {
-        Place::Covered {
-            byte: bit / 8,
-            bit: (bit % 8) as u8,
-        }
+        Place::Covered { byte: bit / 8, bit: (bit % 8) as u8 }
     }
 
     fn stored(bit: usize) -> Place {
-        Place::Stored {
-            byte: bit / 8,
-            bit: (bit % 8) as u8,
-        }
+        Place::Stored { byte: bit / 8, bit: (bit % 8) as u8 }
     }
 
     fn crc_place_after(message: &[u8], bits: &[usize]) -> Option<Place> {
         let mut changed = message.to_vec();
         bits.iter().for_each(|&bit| flip(&mut changed, bit));
-        crc32(
-            message.len(),
-            checksum::crc32(message),
-            checksum::crc32(&changed),
-        )
+        crc32(message.len(), checksum::crc32(message), checksum::crc32(&changed))
     }
 
     #[test]
@@ -242,11 +206,7 @@ mod tests {
         for len in (1..=40).chain([104]) {
             let message = Noise(len as u64).bytes(len);
             for bit in 0..8 * len {
-                assert_eq!(
-                    crc_place_after(&message, &[bit]),
-                    Some(covered(bit)),
-                    "bit {bit} of {len} bytes"
-                );
+                assert_eq!(crc_place_after(&message, &[bit]), Some(covered(bit)), "bit {bit} of {len} bytes");
             }
         }
     }
@@ -258,11 +218,7 @@ mod tests {
             let message = noise.bytes(len);
             let sampled: Vec<_> = (0..300).map(|_| noise.below(8 * len)).collect();
             for bit in [0, 7, 8 * len - 8, 8 * len - 1].into_iter().chain(sampled) {
-                assert_eq!(
-                    crc_place_after(&message, &[bit]),
-                    Some(covered(bit)),
-                    "bit {bit} of {len} bytes"
-                );
+                assert_eq!(crc_place_after(&message, &[bit]), Some(covered(bit)), "bit {bit} of {len} bytes");
             }
         }
     }
@@ -274,10 +230,7 @@ mod tests {
             for bit in 0..32 {
                 let mut encoded = computed.to_le_bytes();
                 flip(&mut encoded, bit);
-                assert_eq!(
-                    crc32(len, u32::from_le_bytes(encoded), computed),
-                    Some(stored(bit))
-                );
+                assert_eq!(crc32(len, u32::from_le_bytes(encoded), computed), Some(stored(bit)));
             }
         }
     }
@@ -307,15 +260,10 @@ mod tests {
         assert_eq!(crc32(usize::MAX, 0, u32::MAX), None);
     }
 
-    const SEED: Sum = Sum {
-        s0: 0x9E37_79B9,
-        s1: 0xF39C_C060,
-    };
+    const SEED: Sum = Sum { s0: 0x9E37_79B9, s1: 0xF39C_C060 };
 
     fn sum(order: Order, parts: [&[u8]; 2]) -> Sum {
-        parts
-            .iter()
-            .fold(SEED, |sum, part| checksum::sqlite_sum(order, sum, part))
+        parts.iter().fold(SEED, |sum, part| checksum::sqlite_sum(order, sum, part))
     }
 
     /// All places and the one place named for a frame of which these bits were flipped after its sum was stored.
@@ -332,11 +280,7 @@ mod tests {
     /// The bit's place is among those found, is the one named unless there are others, and each flip found is a cure.
     fn assert_found(order: Order, frame: &[u8], bit: usize) -> bool {
         let (places, named) = places_after(order, frame, &[bit]);
-        assert!(
-            places.contains(&covered(bit)),
-            "{order:?}, bit {bit} of {} bytes: {places:?}",
-            frame.len()
-        );
+        assert!(places.contains(&covered(bit)), "{order:?}, bit {bit} of {} bytes: {places:?}", frame.len());
         assert_eq!(named, (places.len() == 1).then_some(covered(bit)));
         named.is_some()
     }
@@ -346,14 +290,8 @@ mod tests {
         for order in ORDERS {
             for len in [8, 16, 24, 72] {
                 let frame = Noise(len as u64).bytes(len);
-                let named = (0..8 * len)
-                    .filter(|&bit| assert_found(order, &frame, bit))
-                    .count();
-                assert!(
-                    named >= 8 * len * 3 / 5,
-                    "{named} of {} bits named",
-                    8 * len
-                );
+                let named = (0..8 * len).filter(|&bit| assert_found(order, &frame, bit)).count();
+                assert!(named >= 8 * len * 3 / 5, "{named} of {} bits named", 8 * len);
             }
         }
     }
@@ -361,20 +299,11 @@ mod tests {
     #[test]
     fn a_flipped_bit_of_a_page_is_found_by_sqlites_sum() {
         let mut noise = Noise(3);
-        for (order, page) in ORDERS
-            .into_iter()
-            .flat_map(|order| [(order, 4096), (order, 65536)])
-        {
+        for (order, page) in ORDERS.into_iter().flat_map(|order| [(order, 4096), (order, 65536)]) {
             let frame = noise.bytes(8 + page);
             let bits: Vec<_> = (0..200).map(|_| noise.below(8 * frame.len())).collect();
-            let named = bits
-                .into_iter()
-                .filter(|&bit| assert_found(order, &frame, bit))
-                .count();
-            assert!(
-                named >= 200 * 2 / 5,
-                "{named} of 200 bits named in {page} bytes"
-            );
+            let named = bits.into_iter().filter(|&bit| assert_found(order, &frame, bit)).count();
+            assert!(named >= 200 * 2 / 5, "{named} of 200 bits named in {page} bytes");
         }
     }
 
@@ -385,11 +314,7 @@ mod tests {
             let frame = Noise(4).bytes(8 + 512);
             for word in 0..frame.len() / 4 - 1 {
                 for low in 0..24 {
-                    let byte = if order == Order::Little {
-                        low / 8
-                    } else {
-                        3 - low / 8
-                    };
+                    let byte = if order == Order::Little { low / 8 } else { 3 - low / 8 };
                     assert!(assert_found(order, &frame, 8 * (4 * word + byte) + low % 8));
                 }
             }
@@ -425,10 +350,7 @@ mod tests {
             for bit in 0..64 {
                 let mut encoded = [right.s0.to_be_bytes(), right.s1.to_be_bytes()].concat();
                 flip(&mut encoded, bit);
-                let wrong = Sum {
-                    s0: bytes::u32_be(&encoded[..4]),
-                    s1: bytes::u32_be(&encoded[4..]),
-                };
+                let wrong = Sum { s0: bytes::u32_be(&encoded[..4]), s1: bytes::u32_be(&encoded[4..]) };
                 let places: Vec<_> = sqlite_places(order, SEED, [header, page], wrong).collect();
                 assert_eq!(places[0], stored(bit));
                 let named = sqlite_sum(order, SEED, [header, page], wrong);
@@ -443,8 +365,7 @@ mod tests {
         let mut noise = Noise(7);
         for order in ORDERS {
             let frame = noise.bytes(8 + 4096);
-            let pairs =
-                (0..3000).map(|_| [noise.below(8 * frame.len()), noise.below(8 * frame.len())]);
+            let pairs = (0..3000).map(|_| [noise.below(8 * frame.len()), noise.below(8 * frame.len())]);
             let pairs: Vec<_> = pairs.filter(|[first, second]| first != second).collect();
             let (mut found, mut named) = (0, 0);
             for pair in &pairs {
@@ -452,10 +373,7 @@ mod tests {
                 found += usize::from(!places.is_empty());
                 named += usize::from(place.is_some());
             }
-            assert!(
-                found * 40 < pairs.len() && named * 400 < pairs.len(),
-                "{found} found, {named} named"
-            );
+            assert!(found * 40 < pairs.len() && named * 400 < pairs.len(), "{found} found, {named} named");
         }
     }
 
@@ -463,20 +381,11 @@ mod tests {
     fn right_sums_and_half_pairs_have_no_flip() {
         let page = [1; 16];
         let right = sum(Order::Little, [&[], &page]);
-        assert_eq!(
-            sqlite_places(Order::Little, SEED, [&[], &page], right).count(),
-            0
-        );
+        assert_eq!(sqlite_places(Order::Little, SEED, [&[], &page], right).count(), 0);
         assert_eq!(sqlite_sum(Order::Little, SEED, [&[], &[]], SEED), None);
         for len in [1, 4, 7, 12] {
-            assert_eq!(
-                sqlite_sum(Order::Big, SEED, [&page, &page[..len]], right),
-                None
-            );
-            assert_eq!(
-                sqlite_sum(Order::Big, SEED, [&page[..len], &page], right),
-                None
-            );
+            assert_eq!(sqlite_sum(Order::Big, SEED, [&page, &page[..len]], right), None);
+            assert_eq!(sqlite_sum(Order::Big, SEED, [&page[..len], &page], right), None);
         }
     }
 }

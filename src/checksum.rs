@@ -51,8 +51,7 @@ fn crc32_fixed<const N: usize>(bytes: &[u8; N]) -> u32 {
     let (words, _) = bytes.as_chunks::<4>();
     let mut sum = const { crc32_of_zeros(N) };
     for (&[a, b, c, d], [t0, t1, t2, t3]) in words.iter().zip(tables.iter().rev()) {
-        sum ^=
-            (t3[usize::from(a)] ^ t2[usize::from(b)]) ^ (t1[usize::from(c)] ^ t0[usize::from(d)]);
+        sum ^= (t3[usize::from(a)] ^ t2[usize::from(b)]) ^ (t1[usize::from(c)] ^ t0[usize::from(d)]);
     }
     sum
 }
@@ -88,17 +87,11 @@ pub struct Sum {
 
 impl Sum {
     fn plus(self, other: Sum) -> Sum {
-        Sum {
-            s0: self.s0.wrapping_add(other.s0),
-            s1: self.s1.wrapping_add(other.s1),
-        }
+        Sum { s0: self.s0.wrapping_add(other.s0), s1: self.s1.wrapping_add(other.s1) }
     }
 
     pub(crate) fn minus(self, other: Sum) -> Sum {
-        Sum {
-            s0: self.s0.wrapping_sub(other.s0),
-            s1: self.s1.wrapping_sub(other.s1),
-        }
+        Sum { s0: self.s0.wrapping_sub(other.s0), s1: self.s1.wrapping_sub(other.s1) }
     }
 }
 
@@ -115,11 +108,7 @@ impl Sum {
 /// On any other length.
 #[inline]
 pub fn sqlite_sum(order: Order, seed: Sum, bytes: &[u8]) -> Sum {
-    assert!(
-        bytes.len().is_multiple_of(8),
-        "SQLite's sum over {} bytes",
-        bytes.len()
-    );
+    assert!(bytes.len().is_multiple_of(8), "SQLite's sum over {} bytes", bytes.len());
     match order {
         Order::Little => sum_of_words(u32::from_le_bytes, seed, bytes),
         Order::Big => sum_of_words(u32::from_be_bytes, seed, bytes),
@@ -135,12 +124,8 @@ pub fn advance(seed: Sum, words: u64) -> Sum {
         let (before, at) = FIBONACCI[pairs.trailing_zeros() as usize];
         let after = before.wrapping_add(at);
         sum = Sum {
-            s0: before
-                .wrapping_mul(sum.s0)
-                .wrapping_add(at.wrapping_mul(sum.s1)),
-            s1: at
-                .wrapping_mul(sum.s0)
-                .wrapping_add(after.wrapping_mul(sum.s1)),
+            s0: before.wrapping_mul(sum.s0).wrapping_add(at.wrapping_mul(sum.s1)),
+            s1: at.wrapping_mul(sum.s0).wrapping_add(after.wrapping_mul(sum.s1)),
         };
         pairs &= pairs - 1;
     }
@@ -162,9 +147,7 @@ const FIBONACCI: [(u32, u32); 64] = {
         let (before, at) = numbers[i - 1];
         let after = before.wrapping_add(at);
         numbers[i] = (
-            before
-                .wrapping_mul(before)
-                .wrapping_add(at.wrapping_mul(at)),
+            before.wrapping_mul(before).wrapping_add(at.wrapping_mul(at)),
             at.wrapping_mul(before.wrapping_add(after)),
         );
         i += 1;
@@ -189,9 +172,8 @@ fn sum_of_words(word: impl Fn([u8; 4]) -> u32 + Copy, seed: Sum, bytes: &[u8]) -
     let (front, rest) = bytes.split_at(bytes.len() - bytes.len() % (STRANDS * STEP));
     let words = front.len() as u64 / 4;
     let strands = run_strands(word, front);
-    let content = strands.iter().fold(Sum::default(), |sum, strand| {
-        advance(sum, words / STRANDS as u64).plus(strand.sum())
-    });
+    let content =
+        strands.iter().fold(Sum::default(), |sum, strand| advance(sum, words / STRANDS as u64).plus(strand.sum()));
     sum_in_series(word, advance(seed, words).plus(content), rest)
 }
 
@@ -226,20 +208,11 @@ impl Strand {
     /// times F(4 - l) to s1: these are the weights of u, and those of u', four words back, F(-1 - l) and F(-l).
     fn sum(&self) -> Sum {
         let weigh = |lanes: &Lanes, weights: [i32; 4]| {
-            let terms = lanes
-                .iter()
-                .zip(weights)
-                .map(|(lane, weight)| lane.wrapping_mul(weight.cast_unsigned()));
+            let terms = lanes.iter().zip(weights).map(|(lane, weight)| lane.wrapping_mul(weight.cast_unsigned()));
             terms.fold(0, u32::wrapping_add)
         };
-        let added = Sum {
-            s0: weigh(&self.last, [2, 1, 1, 0]),
-            s1: weigh(&self.last, [3, 2, 1, 1]),
-        };
-        let taken = Sum {
-            s0: weigh(&self.before, [1, -1, 2, -3]),
-            s1: weigh(&self.before, [0, 1, -1, 2]),
-        };
+        let added = Sum { s0: weigh(&self.last, [2, 1, 1, 0]), s1: weigh(&self.last, [3, 2, 1, 1]) };
+        let taken = Sum { s0: weigh(&self.before, [1, -1, 2, -3]), s1: weigh(&self.before, [0, 1, -1, 2]) };
         added.minus(taken)
     }
 }
@@ -276,9 +249,7 @@ fn vectors(word: impl Fn([u8; 4]) -> u32 + Copy, step: &[u8; STEP]) -> [Lanes; 2
 #[inline(always)]
 fn replace_older(older: &mut Lanes, newer: &Lanes, x: Lanes) {
     for lane in 0..4 {
-        older[lane] = x[lane]
-            .wrapping_sub(older[lane])
-            .wrapping_add(newer[lane].wrapping_mul(7));
+        older[lane] = x[lane].wrapping_sub(older[lane]).wrapping_add(newer[lane].wrapping_mul(7));
     }
 }
 
@@ -300,9 +271,7 @@ mod tests {
 
     fn crc32_bit_by_bit(bytes: &[u8]) -> u32 {
         let step = |r: u32| (r >> 1) ^ (POLYNOMIAL * (r & 1));
-        !bytes.iter().fold(!0, |r, &byte| {
-            (0..8).fold(r ^ u32::from(byte), |r, _| step(r))
-        })
+        !bytes.iter().fold(!0, |r, &byte| (0..8).fold(r ^ u32::from(byte), |r, _| step(r)))
     }
 
     fn sum_by_definition(order: Order, seed: Sum, bytes: &[u8]) -> Sum {
@@ -321,10 +290,7 @@ mod tests {
         Sum { s0, s1 }
     }
 
-    const SEED: Sum = Sum {
-        s0: 0x9E37_79B9,
-        s1: 0xF39C_C060,
-    };
+    const SEED: Sum = Sum { s0: 0x9E37_79B9, s1: 0xF39C_C060 };
 
     #[test]
     fn the_crc_of_nine_digits_is_the_known_one() {
@@ -353,19 +319,12 @@ mod tests {
 
     #[test]
     fn sqlites_sum_is_its_recurrence_at_every_length() {
-        for len in (0..2048)
-            .step_by(8)
-            .chain([4096, 4104, 8192, 32768, 65528, 65536])
-        {
+        for len in (0..2048).step_by(8).chain([4096, 4104, 8192, 32768, 65528, 65536]) {
             let bytes = noise(len as u64 + 7, len);
             for order in [Order::Little, Order::Big] {
                 for seed in [Sum::default(), SEED] {
                     let expected = sum_by_definition(order, seed, &bytes);
-                    assert_eq!(
-                        sqlite_sum(order, seed, &bytes),
-                        expected,
-                        "{order:?}, {len} bytes"
-                    );
+                    assert_eq!(sqlite_sum(order, seed, &bytes), expected, "{order:?}, {len} bytes");
                 }
             }
         }
@@ -374,14 +333,8 @@ mod tests {
     #[test]
     fn sqlites_sum_wraps_where_all_bits_are_set() {
         let bytes = [0xFF; 4096];
-        let seed = Sum {
-            s0: u32::MAX,
-            s1: u32::MAX,
-        };
-        assert_eq!(
-            sqlite_sum(Order::Big, seed, &bytes),
-            sum_by_definition(Order::Big, seed, &bytes)
-        );
+        let seed = Sum { s0: u32::MAX, s1: u32::MAX };
+        assert_eq!(sqlite_sum(Order::Big, seed, &bytes), sum_by_definition(Order::Big, seed, &bytes));
     }
 
     #[test]
@@ -398,31 +351,19 @@ mod tests {
             let zeros = vec![0; 8 * pairs];
             let expected = sum_by_definition(Order::Big, SEED, &zeros);
             assert_eq!(advance(SEED, 2 * pairs as u64), expected, "{pairs} pairs");
-            assert_eq!(
-                advance(SEED, 2 * pairs as u64 + 1),
-                expected,
-                "{pairs} pairs and a word"
-            );
+            assert_eq!(advance(SEED, 2 * pairs as u64 + 1), expected, "{pairs} pairs and a word");
         }
         let (near, far) = (u64::from(u32::MAX), u64::MAX - u64::from(u32::MAX) - 1);
-        assert_eq!(
-            advance(advance(SEED, near - 1), far),
-            advance(SEED, near - 1 + far)
-        );
+        assert_eq!(advance(advance(SEED, near - 1), far), advance(SEED, near - 1 + far));
     }
 
     #[test]
     fn equal_bytes_have_equal_content_behind_different_seeds() {
         let page = noise(11, 1024);
         let other = Sum { s0: 5, s1: 0 };
-        let content = |seed, page: &[u8]| {
-            sqlite_content(seed, sqlite_sum(Order::Little, seed, page), page.len())
-        };
+        let content = |seed, page: &[u8]| sqlite_content(seed, sqlite_sum(Order::Little, seed, page), page.len());
         assert_eq!(content(SEED, &page), content(other, &page));
-        assert_eq!(
-            content(SEED, &page),
-            sqlite_sum(Order::Little, Sum::default(), &page)
-        );
+        assert_eq!(content(SEED, &page), sqlite_sum(Order::Little, Sum::default(), &page));
         let mut changed = page.clone();
         changed[700] ^= 1;
         assert_ne!(content(SEED, &page), content(SEED, &changed));

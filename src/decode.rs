@@ -139,6 +139,17 @@ pub struct Commit {
     pub time: Option<u64>,
 }
 
+/// What damaged bytes still say. See [`Decode::testimony`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Testimony {
+    /// The highest promise in them, as an offset in the segment; 0 is none.
+    pub durable: u64,
+    /// Intact commits in them that it does not cover.
+    pub commits: u64,
+    /// Where the last of these ends.
+    pub end: u64,
+}
+
 /// What a decoder learns of a segment before its first byte.
 #[derive(Clone, Copy, Debug)]
 pub struct Begin<'a> {
@@ -174,6 +185,12 @@ pub trait Decode {
     /// Takes the next bytes. Called only while there is at least one byte.
     fn step(&mut self, input: &Input<'_>) -> Result<Step, Need>;
 
+    /// Called after a step that gave [`Class::Damage`]: what those bytes still testify, in a format that can tell a commit by
+    /// itself, though nothing leads up to it. It is evidence for the verdict; what stands there is not read as records.
+    fn testimony(&mut self) -> Testimony {
+        Testimony::default()
+    }
+
     /// The segment has ended after `len` bytes: what is missing there, as [`Class::Gap`], or as [`Class::Damage`] when
     /// the segment is known to have been longer.
     fn end(&mut self, len: u64) -> Option<Class> {
@@ -195,6 +212,13 @@ pub trait Decode {
         None
     }
 
+    /// What `step` would take next, if that is an intact, whole record that is at hand; `None` leaves the rest to `step`, and
+    /// `self` unchanged. Only for speed: a counted record costs no [`Step`].
+    fn plain(&mut self, input: &Input<'_>) -> Option<(usize, Meta)> {
+        let _ = input;
+        None
+    }
+
     /// Takes as many good, whole records (and padding between them) as are at hand, and counts them: the bytes taken,
     /// and the step that came then, which is not counted.
     ///
@@ -204,13 +228,18 @@ pub trait Decode {
         let mut taken = 0;
         loop {
             let rest = input.skip(taken);
+            if let Some((len, meta)) = self.plain(&rest) {
+                taken += len;
+                tally.add(&meta, input.offset + taken as u64);
+                continue;
+            }
             if rest.bytes.is_empty() {
                 return (taken, Err(Need(1)));
             }
             match self.step(&rest) {
                 Ok(Step { len, class: Class::Record { piece: Piece::Full, meta, .. } }) => {
-                    tally.add(&meta, rest.offset + len as u64);
                     taken += len;
+                    tally.add(&meta, input.offset + taken as u64);
                 }
                 Ok(Step { len, class: Class::Padding }) => taken += len,
                 other => return (taken, other),

@@ -154,7 +154,7 @@ impl Report {
         if self.segments > 0 && scan.segment() == self.current.segment {
             let before = self.bytes;
             let mut progress = |offset| progress(before + offset);
-            if threads > 1 && self.fault_count == 0 {
+            if threads > 1 && self.fault_count == 0 && !scan.log().is_stream() {
                 parallel::skim(scan, &mut self.current.before, threads, &mut progress)?;
             }
             scan.skim(self.tally(), None, &mut progress)?;
@@ -179,8 +179,13 @@ impl Report {
             Kind::Unwritten => self.unwritten_bytes += span.len,
             Kind::Gap(_) => self.fault(span),
             Kind::Damage(_) | Kind::Torn(_) => {
-                self.undecided += if matches!(span.kind, Kind::Torn(_)) { found.claims } else { 0 };
                 self.fault(span);
+                if self.format.commits_promise() {
+                    self.tally().claim(found.claims, found.claims_end);
+                    self.tally().promise(found.durable);
+                } else if matches!(span.kind, Kind::Torn(_)) {
+                    self.undecided += found.claims;
+                }
                 if found.record.is_none() {
                     self.current.behind.floor = span.end();
                 }

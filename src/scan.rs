@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 
-use crate::decode::{Begin, Class, Decode, Fork, HEAD_LEN, Input, Meta, Need, Step};
+use crate::decode::{Begin, Class, Decode, Fork, HEAD_LEN, Input, Meta, Need, Step, Testimony};
 use crate::error::{Error, Result};
 use crate::format::Record;
 use crate::log::Log;
@@ -35,10 +35,12 @@ pub struct Found<'a> {
     pub record: Option<Record<'a>>,
     /// The bytes of a header.
     pub header: Option<&'a [u8]>,
-    /// A header's promise: everything below this offset of the segment had reached the disk.
+    /// A promise by a header, or by a commit inside damage: everything below this offset of the segment had reached the disk.
     pub durable: u64,
     /// In damage: places that call themselves commits.
     pub claims: u64,
+    /// Where the last of these ends.
+    pub claims_end: u64,
 }
 
 /// Reads a log from its beginning to its end.
@@ -60,12 +62,28 @@ struct Item {
     span: Span,
     body: Body,
     claims: u64,
+    claims_end: u64,
+    durable: u64,
+}
+
+impl Item {
+    fn new(span: Span, body: Body) -> Self {
+        Self { span, body, claims: 0, claims_end: 0, durable: 0 }
+    }
+
+    /// Takes in the neighbour behind it.
+    fn absorb(&mut self, next: &Item) {
+        self.span.len += next.span.len;
+        self.claims += next.claims;
+        self.claims_end = self.claims_end.max(next.claims_end);
+        self.durable = self.durable.max(next.durable);
+    }
 }
 
 #[derive(Clone, Debug)]
 enum Body {
     None,
-    Header { bytes: Range<usize>, durable: u64 },
+    Header(Range<usize>),
     Record { meta: Meta, head: Range<usize>, payload: Range<usize> },
     Joined(Meta),
 }
@@ -203,10 +221,17 @@ impl<'l> Scan<'l> {
 
     fn lend(&self, item: Item) -> Found<'_> {
         let taken = |range: Range<usize>| self.window.as_ref().map_or(&[][..], |window| window.taken(range));
-        let mut found = Found { span: item.span, record: None, header: None, durable: 0, claims: item.claims };
+        let mut found = Found {
+            span: item.span,
+            record: None,
+            header: None,
+            durable: item.durable,
+            claims: item.claims,
+            claims_end: item.claims_end,
+        };
         match item.body {
             Body::None => {}
-            Body::Header { bytes, durable } => (found.header, found.durable) = (Some(taken(bytes)), durable),
+            Body::Header(bytes) => found.header = Some(taken(bytes)),
             Body::Record { meta, head, payload } => {
                 found.record = Some(Record { meta, head: taken(head), payload: taken(payload) });
             }
@@ -275,29 +300,32 @@ impl<'l> Scan<'l> {
         let item = match step.class {
             Class::Record { piece: Piece::Full, body, meta } => {
                 let body = Body::Record { meta, head: at..at + body.start, payload: shift(body) };
-                Item { span: span(Kind::Record(Piece::Full)), body, claims: 0 }
+                Item::new(span(Kind::Record(Piece::Full)), body)
             }
             Class::Proven { fault, body, meta } => {
                 let body = Body::Record { meta, head: at..at + body.start, payload: shift(body) };
-                Item { span: span(Kind::Damage(fault)), body, claims: 0 }
+                Item::new(span(Kind::Damage(fault)), body)
             }
             Class::Record { piece, body, meta } => {
                 let (span, body) = (span(Kind::Record(piece)), shift(body));
                 return Ok(self.join(span, body, meta));
             }
             Class::Header { durable } => {
-                let body = Body::Header { bytes: at..at + step.len, durable };
-                Item { span: span(Kind::Header), body, claims: 0 }
+                let body = Body::Header(at..at + step.len);
+                Item { durable, ..Item::new(span(Kind::Header), body) }
             }
-            Class::Gap(gap) => Item { span: span(Kind::Gap(gap)), body: Body::None, claims: 0 },
+            Class::Gap(gap) => Item::new(span(Kind::Gap(gap)), Body::None),
             Class::Padding => {
                 let span = span(Kind::Padding);
                 return Ok(self.fill_between(span));
             }
-            Class::Stale => return self.doubted(span(Kind::Stale), 0),
-            Class::Unwritten => return self.doubted(span(Kind::Unwritten), 0),
+            Class::Stale => return self.doubted(Item::new(span(Kind::Stale), Body::None)),
+            Class::Unwritten => return self.doubted(Item::new(span(Kind::Unwritten), Body::None)),
             Class::Damage { fault, claims_commit } => {
-                return self.doubted(span(Kind::Damage(fault)), u64::from(claims_commit));
+                let Testimony { durable, commits, end } = self.decoder.testimony();
+                let item = Item::new(span(Kind::Damage(fault)), Body::None);
+                let claims_end = if claims_commit { item.span.end() } else { end };
+                return self.doubted(Item { claims: commits + u64::from(claims_commit), claims_end, durable, ..item });
             }
             Class::Newer { what, value } => {
                 let path = self.log.segment_path(self.segment).into();
@@ -328,16 +356,16 @@ impl<'l> Scan<'l> {
             self.open.spans.push(span);
             None
         } else if self.doubt.is_empty() {
-            Some(Item { span, body: Body::None, claims: 0 })
+            Some(Item::new(span, Body::None))
         } else {
-            self.doubt.push(span, 0);
+            self.doubt.push(Item::new(span, Body::None));
             None
         }
     }
 
-    fn doubted(&mut self, span: Span, claims: u64) -> Result<Option<Item>> {
+    fn doubted(&mut self, item: Item) -> Result<Option<Item>> {
         self.abandon();
-        self.doubt.push(span, claims);
+        self.doubt.push(item);
         self.pass_hole()?;
         Ok(None)
     }
@@ -360,7 +388,7 @@ impl<'l> Scan<'l> {
             Class::Damage { fault, .. } => Kind::Damage(fault),
             _ => Kind::Unwritten,
         };
-        self.doubt.push(Span { segment: self.segment, offset, len, kind }, 0);
+        self.doubt.push(Item::new(Span { segment: self.segment, offset, len, kind }, Body::None));
         Ok(())
     }
 
@@ -371,7 +399,7 @@ impl<'l> Scan<'l> {
             self.abandon();
             self.open.joined.clear();
         } else if self.open.spans.is_empty() {
-            self.doubt.push(Span { kind: Kind::Damage(Fault::Orphan), ..span }, 0);
+            self.doubt.push(Item::new(Span { kind: Kind::Damage(Fault::Orphan), ..span }, Body::None));
             return None;
         }
         let payload = self.window.as_ref().map_or(&[][..], |window| window.taken(body));
@@ -384,7 +412,7 @@ impl<'l> Scan<'l> {
         self.open.spans.push(span);
         if matches!(span.kind, Kind::Record(Piece::Last)) {
             self.ready.extend(self.doubt.resolve_before_good());
-            let spans = self.open.spans.drain(..).map(|span| Item { span, body: Body::None, claims: 0 });
+            let spans = self.open.spans.drain(..).map(|span| Item::new(span, Body::None));
             self.ready.extend(spans);
             if let Some(last) = self.ready.back_mut() {
                 last.body = Body::Joined(meta);
@@ -396,7 +424,7 @@ impl<'l> Scan<'l> {
     /// The open record has no end: its pieces are damage.
     fn abandon(&mut self) {
         for span in self.open.spans.drain(..) {
-            self.doubt.push(Span { kind: Kind::Damage(Fault::NoEnd), ..span }, 0);
+            self.doubt.push(Item::new(Span { kind: Kind::Damage(Fault::NoEnd), ..span }, Body::None));
         }
     }
 
@@ -412,12 +440,12 @@ impl<'l> Scan<'l> {
         let missing = self.decoder.end(len);
         let span = |kind| Span { segment: self.segment, offset: len, len: 0, kind };
         if let Some(Class::Damage { fault, .. }) = missing {
-            self.doubt.push(span(Kind::Damage(fault)), 0);
+            self.doubt.push(Item::new(span(Kind::Damage(fault)), Body::None));
         }
         let last = self.segment as usize + 1 == self.log.segments().len();
         self.ready.extend(self.doubt.resolve_at_end(last));
         if let Some(Class::Gap(gap)) = missing {
-            self.ready.push_back(Item { span: span(Kind::Gap(gap)), body: Body::None, claims: 0 });
+            self.ready.push_back(Item::new(span(Kind::Gap(gap)), Body::None));
         }
         self.segment += 1;
         Ok(())
@@ -460,16 +488,13 @@ impl Doubt {
         self.0.is_empty()
     }
 
-    fn push(&mut self, span: Span, claims: u64) {
+    fn push(&mut self, item: Item) {
         if self.0.len() == DOUBT_MAX {
             self.collapse();
         }
         match self.0.last_mut() {
-            Some(last) if last.span.kind.name() == span.kind.name() => {
-                last.span.len += span.len;
-                last.claims += claims;
-            }
-            _ => self.0.push(Item { span, body: Body::None, claims }),
+            Some(last) if last.span.kind.name() == item.span.kind.name() => last.absorb(&item),
+            _ => self.0.push(item),
         }
     }
 
@@ -481,8 +506,7 @@ impl Doubt {
         });
         let fault = fault.unwrap_or(Fault::Hole);
         let joined = self.0.drain(..).reduce(|mut all, item| {
-            all.span.len += item.span.len;
-            all.claims += item.claims;
+            all.absorb(&item);
             all
         });
         self.0.extend(joined.map(|mut item| {

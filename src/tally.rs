@@ -67,12 +67,20 @@ impl Tally {
         }
         let Some(commit) = meta.commit else { return };
         self.commits += 1;
+        // Also where damage hit a part of the transaction: whether it had been acknowledged is what nobody knows.
+        if commit.counts && self.promising {
+            self.unproven.push(end);
+        }
         if commit.first.is_some_and(|first| first >= self.floor) {
             self.transactions += u64::from(commit.counts);
             self.committed = Some(Committed { end, lsn: meta.lsn, records: self.records, time: commit.time });
-            if commit.counts && self.promising {
-                self.unproven.push(end);
-            }
+        }
+    }
+
+    /// Counts what calls itself a commit inside damage that ends at `end`, in a format whose commits promise.
+    pub fn claim(&mut self, count: u64, end: u64) {
+        for _ in 0..count {
+            self.unproven.push(end);
         }
     }
 

@@ -1,13 +1,14 @@
 //! The parser of the native format.
 
+use super::encode::place;
 use super::layout::{
-    Answer, BLOCK, HEADER_LEN, HeaderFault, PAYLOAD_MAX, RECORD_HEADER, RECORDS_START, RecordFault, RecordHeader,
-    SegmentHeader, TWIN, payload_crc, rest_of_block,
+    ALIGN, Answer, BLOCK, HEADER_LEN, HeaderFault, MAGIC, PAYLOAD_MAX, RECORD_HEADER, RECORD_MAGIC, RECORDS_START,
+    RecordFault, RecordHeader, SegmentHeader, TWIN, payload_crc, rest_of_block,
 };
 use super::payload::{CLOSE, Checkpoint, Commit, RecordKind, Seal, SetLen, Write};
 use crate::bitflip::{self, Flip, Place};
-use crate::bytes::all_zero;
-use crate::decode::{self, Begin, Class, Decode, Fork, Input, Meta, Need, Step};
+use crate::bytes::{all_zero, u32_le};
+use crate::decode::{self, Begin, Class, Decode, Fork, Input, Meta, Need, Step, Testimony};
 use crate::span::{Fault, Gap, Piece};
 
 /// Searches for a flipped bit cost as much as reading a record some hundred times; a log with more bad records than this is
@@ -18,6 +19,8 @@ const FLIP_SEARCHES_MAX: u32 = 64;
 #[derive(Clone, Debug, Default)]
 pub struct Decoder {
     log_id: Option<[u8; 16]>,
+    /// The highest number that a segment so far has in its header.
+    highest: Option<u32>,
     previous: Option<Previous>,
     name: Option<u64>,
     /// The header of the following segment.
@@ -34,6 +37,8 @@ pub struct Decoder {
     sealed: Option<u32>,
     transaction: u64,
     flip_searches: u32,
+    /// Of the last step that was damage.
+    testimony: Testimony,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -51,14 +56,15 @@ enum Area {
     HeaderAfterGap,
     Twin,
     Records,
-    /// All of it belongs to another log.
-    Foreign,
+    /// All of it belongs to another log, or to a place in this one that has passed.
+    Elsewhere,
 }
 
 impl Decode for Decoder {
     fn begin(&mut self, begin: &Begin<'_>) {
         let kept = Self {
             log_id: self.log_id,
+            highest: self.highest,
             previous: self.previous,
             flip_searches: self.flip_searches,
             name: begin.number,
@@ -76,10 +82,38 @@ impl Decode for Decoder {
         if self.area == Area::Records && input.offset < self.limit { self.record(input) } else { self.other(input) }
     }
 
+    #[inline(always)]
+    fn plain(&mut self, input: &Input<'_>) -> Option<(usize, Meta)> {
+        if self.area != Area::Records || input.offset >= self.limit {
+            return None;
+        }
+        let header = self.header_here(input)?;
+        // Bytes of a transaction, which most records are; the others change what the decoder knows.
+        let plain = match RecordKind::from_u8(header.kind)? {
+            RecordKind::Write => header.flags == 0 && header.len > 8,
+            RecordKind::Data => header.flags & !RecordKind::Data.flags() == 0,
+            _ => false,
+        };
+        (plain && body(input, &header).is_some()).then(|| (header.total_len(), self.meta(input.offset)))
+    }
+
+    fn testimony(&mut self) -> Testimony {
+        std::mem::take(&mut self.testimony)
+    }
+
     fn end(&mut self, len: u64) -> Option<Class> {
-        self.previous = Some(Previous { number: self.name.unwrap_or(self.number.into()), nonce: self.nonce });
-        if self.limit != u64::MAX && len < self.limit {
-            return Some(Class::damage(Fault::Cut { need: self.limit, have: len }));
+        let misnamed = self.name.is_some_and(|name| name != u64::from(self.number));
+        // Whom the next segment must continue is not known behind a segment in a wrong place.
+        let nonce = self.nonce.filter(|_| !misnamed);
+        self.previous = Some(Previous { number: self.name.unwrap_or(self.number.into()), nonce });
+        let least = match self.area {
+            Area::Elsewhere => return None,
+            Area::Header | Area::HeaderAfterGap | Area::Twin => RECORDS_START as u64,
+            Area::Records if self.is_bounded() => self.limit,
+            Area::Records => 0,
+        };
+        if len < least {
+            return Some(Class::damage(Fault::Cut { need: least, have: len }));
         }
         let number = self.sealed.filter(|_| self.last && !self.alone)?;
         Some(Class::Gap(Gap::NoSuccessor { number: number.into() }))
@@ -87,7 +121,10 @@ impl Decode for Decoder {
 
     fn hole(&mut self, offset: u64, len: u64) -> Option<(u64, Class)> {
         let end = (offset + len) / BLOCK as u64 * BLOCK as u64;
-        (self.area == Area::Records && end > offset && end <= self.limit).then(|| (end - offset, Class::Unwritten))
+        if self.area != Area::Records || end <= offset || (offset < self.limit && self.limit < end) {
+            return None;
+        }
+        Some((end - offset, self.zeros(offset)))
     }
 
     fn fork(&self, near: u64) -> Option<Fork> {
@@ -104,11 +141,60 @@ impl Decoder {
         match self.area {
             Area::Header | Area::HeaderAfterGap => self.first_header(input),
             Area::Twin => self.twin_header(input),
-            Area::Records | Area::Foreign => {
+            Area::Records => self.behind_limit(input),
+            Area::Elsewhere => {
                 let block = rest_of_block(input.offset);
                 Ok(Step { len: input.upto(block)?.len(), class: Class::Stale })
             }
         }
+    }
+
+    /// Behind the end that the successor vouches for: the SEAL that names it, space that was never written, or residue.
+    fn behind_limit(&mut self, input: &Input<'_>) -> Result<Step, Need> {
+        let seal_at = place(self.limit, Seal::LEN);
+        if let Some(fill) = seal_at.checked_sub(input.offset).map(|fill| fill as usize) {
+            let bytes = input.upto(fill + RECORD_HEADER + Seal::LEN)?;
+            if bytes.get(..fill).is_some_and(|bytes| self.is_fill(bytes))
+                && let Some(meta) = self.seal_of_next(&input.skip(fill))
+            {
+                let body = RECORD_HEADER..RECORD_HEADER + Seal::LEN;
+                let seal = Step { len: body.end, class: Class::Record { piece: Piece::Full, body, meta } };
+                return Ok(if fill > 0 { Step { len: fill, class: Class::Padding } } else { seal });
+            }
+        }
+        let rest = input.upto(rest_of_block(input.offset))?;
+        let class = if all_zero(rest) { Class::Unwritten } else { Class::Stale };
+        Ok(Step { len: rest.len(), class })
+    }
+
+    /// What stands between the last commit and a SEAL that went to the next block.
+    fn is_fill(&self, bytes: &[u8]) -> bool {
+        let pad = bytes.first_chunk().and_then(|head| RecordHeader::parse(head).ok());
+        all_zero(bytes)
+            || pad.is_some_and(|pad| pad.kind == u8::from(RecordKind::Pad) && u64::from(pad.offset) == self.limit)
+    }
+
+    fn seal_of_next(&self, input: &Input<'_>) -> Option<Meta> {
+        let header = self.header_here(input).filter(|header| header.kind == u8::from(RecordKind::Seal))?;
+        let seal = Seal::parse(body(input, &header)?.get(..header.len.into())?)?;
+        let next = self.next.as_ref()?;
+        let named = (seal.next_number, seal.next_nonce) == (next.number, next.nonce);
+        named.then(|| Meta { transaction: 0, durable: input.offset, ..self.meta(input.offset) })
+    }
+
+    /// The successor says where the segment ends.
+    fn is_bounded(&self) -> bool {
+        self.limit != u64::MAX
+    }
+
+    /// What zeros are where a record may begin. Below an end that is vouched for they were something else.
+    fn zeros(&self, offset: u64) -> Class {
+        if self.is_bounded() && offset < self.limit { Class::damage(Fault::Hole) } else { Class::Unwritten }
+    }
+
+    /// The bytes from `offset` to the end of its block, or to the end that the successor vouches for.
+    fn rest(&self, offset: u64) -> usize {
+        rest_of_block(offset).min(usize::try_from(self.limit.saturating_sub(offset)).unwrap_or(usize::MAX))
     }
 
     fn first_header(&mut self, input: &Input<'_>) -> Result<Step, Need> {
@@ -122,7 +208,10 @@ impl Decoder {
             if self.area == Area::Header {
                 self.area = Area::HeaderAfterGap;
                 if let Some(gap) = self.gap(&known) {
-                    self.foreign_from(gap);
+                    let passed = self.highest.is_some_and(|highest| known.number <= highest);
+                    if gap == Gap::Foreign || passed {
+                        (self.area, self.number) = (Area::Elsewhere, known.number);
+                    }
                     return Ok(Step { len: 0, class: Class::Gap(gap) });
                 }
             }
@@ -138,9 +227,14 @@ impl Decoder {
         let area = input.first(RECORDS_START - TWIN)?;
         self.area = Area::Records;
         let parsed = SegmentHeader::parse(&area[..HEADER_LEN]);
-        let differs = matches!((&parsed, &self.header), (Ok(twin), Some(header)) if twin != header);
-        if differs {
-            let fault = Fault::Identity { found: 1, expected: 0 };
+        if let Some(newer) = newer(&parsed) {
+            return Ok(newer);
+        }
+        if let (Ok(twin), Some(header)) = (&parsed, &self.header)
+            && twin != header
+        {
+            let crc = |header: &SegmentHeader| u32_le(&header.encode()[HEADER_LEN - 4..]).into();
+            let fault = Fault::Identity { found: crc(twin), expected: crc(header) };
             return Ok(Step { len: area.len(), class: Class::damage(fault) });
         }
         Ok(self.header_step(parsed, area, input.offset))
@@ -148,18 +242,23 @@ impl Decoder {
 
     fn header_step(&mut self, header: Result<SegmentHeader, HeaderFault>, area: &[u8], offset: u64) -> Step {
         let class = match header {
-            Err(fault) => Class::damage(self.header_fault(fault, offset)),
+            Err(_) => Class::damage(self.header_fault(&area[..HEADER_LEN], offset)),
             Ok(_) if !all_zero(&area[HEADER_LEN..]) => Class::damage(Fault::Reserved),
             // A segment gets its name only after both headers were synced, and its successor only after all of it was.
-            Ok(_) => Class::Header { durable: if self.limit == u64::MAX { RECORDS_START as u64 } else { self.limit } },
+            Ok(_) => Class::Header { durable: if self.is_bounded() { self.limit } else { RECORDS_START as u64 } },
         };
         Step { len: area.len(), class }
     }
 
-    fn header_fault(&mut self, fault: HeaderFault, offset: u64) -> Fault {
-        let HeaderFault::Checksum { stored, computed } = fault else { return Fault::Header };
-        let place = self.search(|| bitflip::crc32(HEADER_LEN - 4, stored, computed));
-        checksum_fault(stored, computed, place, offset, HEADER_LEN - 4)
+    fn header_fault(&mut self, bytes: &[u8], offset: u64) -> Fault {
+        let (checked, stored) = bytes.split_at(HEADER_LEN - 4);
+        let (stored, computed) = (u32_le(stored), payload_crc(checked));
+        let place = self.search(|| bitflip::crc32(checked.len(), stored, computed));
+        // Other magic is another file, unless one bit makes the difference.
+        if stored == computed || (place.is_none() && !bytes.starts_with(&MAGIC)) {
+            return Fault::Header;
+        }
+        checksum_fault(stored, computed, place, offset, checked.len())
     }
 
     /// What is missing or wrong between the previous segment and this one.
@@ -172,41 +271,58 @@ impl Decoder {
             return Some(Gap::Foreign);
         }
         let previous = self.previous?;
+        if number <= previous.number {
+            return Some(Gap::Misnamed { name: previous.number + 1, header: number });
+        }
         if number != previous.number + 1 {
-            return Some(Gap::Missing { first: previous.number + 1, last: number.saturating_sub(1) });
+            return Some(Gap::Missing { first: previous.number + 1, last: number - 1 });
         }
         let found = previous.nonce.filter(|&nonce| nonce != header.prev_nonce)?;
         Some(Gap::Forked { expected: header.prev_nonce.into(), found: found.into() })
     }
 
-    fn foreign_from(&mut self, gap: Gap) {
-        if gap == Gap::Foreign {
-            self.area = Area::Foreign;
-        }
-    }
-
     fn accept(&mut self, header: SegmentHeader) {
         self.number = header.number;
+        self.highest = self.highest.max(Some(header.number));
         self.nonce = Some(header.nonce);
         self.transaction = header.first_transaction;
         self.log_id.get_or_insert(header.log_id);
-        let continues = |next: &&SegmentHeader| {
-            next.log_id == header.log_id
-                && next.number == header.number.wrapping_add(1)
-                && next.prev_nonce == header.nonce
-        };
-        self.limit = self
-            .next
-            .as_ref()
-            .filter(continues)
-            .map_or(u64::MAX, |next| next.prev_end.max(RECORDS_START as u32).into());
+        self.limit = self.limit_by_next();
         self.header = Some(header);
+    }
+
+    /// Where the segment ends by its successor, if that continues it.
+    fn limit_by_next(&self) -> u64 {
+        let continues = |next: &&SegmentHeader| {
+            self.log_id.is_none_or(|log_id| log_id == next.log_id)
+                && next.number == self.number.wrapping_add(1)
+                && Some(next.prev_nonce) == self.nonce
+        };
+        let next = self.next.as_ref().filter(continues);
+        next.map_or(u64::MAX, |next| next.prev_end.max(RECORDS_START as u32).into())
+    }
+
+    /// The record header that stands here, if it is at hand, intact and in its place.
+    #[inline(always)]
+    fn header_here(&self, input: &Input<'_>) -> Option<RecordHeader> {
+        let header = RecordHeader::parse(input.bytes.first_chunk()?).ok()?;
+        let belongs = Some(header.nonce) == self.nonce && u64::from(header.offset) == input.offset;
+        (belongs && header.total_len() <= rest_of_block(input.offset)).then_some(header)
     }
 
     /// Takes what stands at a position where a record may begin: behind a record, behind a record header that is intact
     /// though its payload is not, or at the start of a block.
     #[inline]
     fn record(&mut self, input: &Input<'_>) -> Result<Step, Need> {
+        let intact = self.header_here(input).and_then(|header| Some((header, body(input, &header)?)));
+        let Some((header, body)) = intact else { return self.explain(input) };
+        let payload = &body[..header.len.into()];
+        Ok(Step { len: header.total_len(), class: self.accept_record(input.offset, &header, payload) })
+    }
+
+    /// What stands here, if it is not an intact record that is wholly at hand.
+    #[cold]
+    fn explain(&mut self, input: &Input<'_>) -> Result<Step, Need> {
         let rest = rest_of_block(input.offset);
         if rest < RECORD_HEADER {
             return block_end(input, rest);
@@ -222,19 +338,14 @@ impl Decoder {
         let len = header.total_len();
         if len > rest {
             let max = (rest - RECORD_HEADER) as u64;
-            return rest_is_damage(input, Fault::Length { len: header.len.into(), max });
+            return self.rest_is_damage(input, Fault::Length { len: header.len.into(), max });
         }
         let record = input.upto(len)?;
         if record.len() < len {
             let fault = Fault::Cut { need: len as u64, have: record.len() as u64 };
             return Ok(Step { len: record.len(), class: claimed(fault, &header) });
         }
-        let computed = payload_crc(&record[RECORD_HEADER..]);
-        if computed != header.payload_crc {
-            return Ok(self.bad_payload(input.offset, &header, computed));
-        }
-        let payload = &record[RECORD_HEADER..RECORD_HEADER + usize::from(header.len)];
-        Ok(Step { len, class: self.accept_record(input.offset, &header, payload) })
+        Ok(self.bad_payload(input.offset, &header, payload_crc(&record[RECORD_HEADER..])))
     }
 
     /// What an intact record of this segment is.
@@ -246,8 +357,7 @@ impl Decoder {
         if header.flags & !kind.flags() != 0 {
             return Class::Newer { what: "record flags", value: header.flags.into() };
         }
-        let lsn = u64::from(self.number) << 32 | offset;
-        let mut meta = Meta { lsn, transaction: self.transaction, ..Meta::default() };
+        let mut meta = self.meta(offset);
         let sound = match kind {
             RecordKind::Write => Write::parse(payload).is_some(),
             RecordKind::Data => true,
@@ -262,6 +372,11 @@ impl Decoder {
             return Class::damage(Fault::Length { len: header.len.into(), max: PAYLOAD_MAX as u64 });
         }
         Class::Record { piece: Piece::Full, body: RECORD_HEADER..RECORD_HEADER + payload.len(), meta }
+    }
+
+    #[inline]
+    fn meta(&self, offset: u64) -> Meta {
+        Meta { lsn: u64::from(self.number) << 32 | offset, transaction: self.transaction, ..Meta::default() }
     }
 
     fn commit(&mut self, offset: u64, header: &RecordHeader, payload: &[u8], meta: &mut Meta) -> bool {
@@ -303,26 +418,45 @@ impl Decoder {
         Step { len, class: claimed(fault, header) }
     }
 
+    /// The header that stands here with one bit put back, if it is one of this segment and this place.
+    fn mend(&self, input: &Input<'_>, flip: Flip) -> Option<RecordHeader> {
+        let mut head: [u8; RECORD_HEADER] = *input.bytes.first_chunk()?;
+        *head.get_mut(flip.offset.checked_sub(input.offset)? as usize)? ^= 1 << flip.bit;
+        self.header_here(&Input { bytes: &head, ..*input })
+    }
+
+    /// A record of which one bit of the header is wrong: it is damage, and its length can be believed.
+    fn mended(&mut self, input: &Input<'_>, header: &RecordHeader, fault: Fault) -> Result<Step, Need> {
+        let record = input.upto(header.total_len())?;
+        self.transaction = 0;
+        self.testimony = Testimony { durable: promise(input, header).unwrap_or(0), ..Testimony::default() };
+        Ok(Step { len: record.len(), class: claimed(fault, header) })
+    }
+
     /// No header stands here: never written, cut, or hit. Its length is lost with it, so reading resumes at the next block.
     #[cold]
     fn no_record(&mut self, input: &Input<'_>, fault: Option<RecordFault>) -> Result<Step, Need> {
-        let rest = input.upto(rest_of_block(input.offset))?;
+        let rest = input.upto(self.rest(input.offset))?;
         if all_zero(rest) {
-            return Ok(Step { len: rest.len(), class: Class::Unwritten });
+            return Ok(Step { len: rest.len(), class: self.zeros(input.offset) });
         }
         let fault = match fault {
             None => Fault::Cut { need: RECORD_HEADER as u64, have: rest.len() as u64 },
             Some(RecordFault::Checksum { stored, computed }) => {
                 let covered = RECORD_HEADER - 4;
                 let place = self.search(|| bitflip::crc32(covered, stored, computed));
-                checksum_fault(stored, computed, place, input.offset, covered)
+                let fault = checksum_fault(stored, computed, place, input.offset, covered);
+                if let Some(header) = fault.flip().and_then(|flip| self.mend(input, flip)) {
+                    return self.mended(input, &header, fault);
+                }
+                fault
             }
             Some(RecordFault::Length(len)) => Fault::Length { len: len.into(), max: PAYLOAD_MAX as u64 },
             Some(RecordFault::Kind) => Fault::Type(0),
             Some(RecordFault::Magic(_) | RecordFault::Reserved(_)) => Fault::Reserved,
         };
         self.transaction = 0;
-        rest_is_damage(input, fault)
+        self.rest_is_damage(input, fault)
     }
 
     /// An intact header, of another segment or another place.
@@ -331,7 +465,8 @@ impl Decoder {
         if self.nonce.is_none() && u64::from(header.offset) == input.offset {
             // Both headers are gone: the records themselves say which segment this was.
             self.nonce = Some(header.nonce);
-            return self.record(input);
+            self.limit = self.limit_by_next();
+            return self.step(input);
         }
         self.transaction = 0;
         let fault = match self.nonce {
@@ -340,7 +475,37 @@ impl Decoder {
             }
             _ => Fault::Identity { found: header.offset.into(), expected: input.offset },
         };
-        rest_is_damage(input, fault)
+        self.rest_is_damage(input, fault)
+    }
+
+    /// Damage up to the last byte of the block that is not zero.
+    fn rest_is_damage(&mut self, input: &Input<'_>, fault: Fault) -> Result<Step, Need> {
+        let rest = input.upto(self.rest(input.offset))?;
+        let used = rest.iter().rposition(|&byte| byte != 0).map_or(rest.len(), |last| (last + 1).next_multiple_of(8));
+        let used = used.min(rest.len());
+        self.testimony = self.hidden(&Input { bytes: &rest[..used], ..*input });
+        Ok(Step { len: used, class: Class::damage(fault) })
+    }
+
+    /// What the commits say to which the length of a hit record does not lead. None of them is taken for a record, lest bytes
+    /// of a payload ever be; but a commit with the nonce of this segment and its own offset was written here, and what it
+    /// promises had been synced.
+    fn hidden(&self, input: &Input<'_>) -> Testimony {
+        let mut testimony = Testimony::default();
+        let mut ends = Vec::new();
+        for at in (ALIGN..input.bytes.len()).step_by(ALIGN) {
+            let here = input.skip(at);
+            if !here.bytes.starts_with(&COMMIT_START) {
+                continue;
+            }
+            if let Some(durable) = self.header_here(&here).and_then(|header| promise(&here, &header)) {
+                testimony.durable = testimony.durable.max(durable);
+                ends.push(here.offset + (RECORD_HEADER + Commit::LEN) as u64);
+            }
+        }
+        testimony.commits = ends.iter().filter(|&&end| end > testimony.durable).count() as u64;
+        testimony.end = ends.last().copied().unwrap_or(0);
+        testimony
     }
 
     fn search(&mut self, find: impl FnOnce() -> Option<Place>) -> Option<Place> {
@@ -352,18 +517,29 @@ impl Decoder {
     }
 }
 
+/// The payload and padding behind a header, if they are at hand and intact.
+#[inline(always)]
+fn body<'a>(input: &Input<'a>, header: &RecordHeader) -> Option<&'a [u8]> {
+    let body = input.bytes.get(RECORD_HEADER..header.total_len())?;
+    (payload_crc(body) == header.payload_crc).then_some(body)
+}
+
+/// How every COMMIT begins.
+const COMMIT_START: [u8; 3] = [RECORD_MAGIC[0], RECORD_MAGIC[1], RecordKind::Commit as u8];
+
+/// The promise of an intact commit that stands here.
+fn promise(input: &Input<'_>, header: &RecordHeader) -> Option<u64> {
+    let is_commit = header.kind == u8::from(RecordKind::Commit);
+    let payload = body(input, header).filter(|_| is_commit)?.get(..header.len.into())?;
+    let durable = Commit::parse(payload)?.durable_off;
+    (durable <= header.offset).then_some(durable.into())
+}
+
 /// Fewer bytes than a record header before the next block: zeros.
 fn block_end(input: &Input<'_>, rest: usize) -> Result<Step, Need> {
     let rest = input.upto(rest)?;
     let class = if all_zero(rest) { Class::Padding } else { Class::damage(Fault::Reserved) };
     Ok(Step { len: rest.len(), class })
-}
-
-/// Damage up to the last byte of the block that is not zero.
-fn rest_is_damage(input: &Input<'_>, fault: Fault) -> Result<Step, Need> {
-    let rest = input.upto(rest_of_block(input.offset))?;
-    let used = rest.iter().rposition(|&byte| byte != 0).map_or(rest.len(), |last| (last + 1).next_multiple_of(8));
-    Ok(Step { len: used.min(rest.len()), class: Class::damage(fault) })
 }
 
 fn claimed(fault: Fault, header: &RecordHeader) -> Class {

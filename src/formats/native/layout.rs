@@ -43,7 +43,7 @@
 use std::ops::Range;
 
 pub use super::lsn::{Lsn, LsnError};
-use crate::bytes;
+use crate::{bytes, checksum};
 
 /// The size of a block. No record crosses one, so after damage a reader finds the next record without a search, and
 /// payload bytes are never tried as records.
@@ -121,15 +121,10 @@ mod record {
     pub const CRC: Range<usize> = 20..24;
 }
 
-#[inline]
-fn crc(bytes: &[u8]) -> u32 {
-    crc32fast::hash(bytes)
-}
-
 /// The CRC of a record's body: its payload and the padding behind it, so that every byte is covered.
 #[inline]
 pub fn payload_crc(body: &[u8]) -> u32 {
-    crc(body)
+    checksum::crc32(body)
 }
 
 /// What a payload of `len` bytes takes with its padding.
@@ -250,7 +245,7 @@ impl SegmentHeader {
         out[header::REDO_LSN].copy_from_slice(&self.redo_lsn.0.to_le_bytes());
         out[header::CREATED_NS].copy_from_slice(&self.created_ns.to_le_bytes());
         out[header::TARGET_ID].copy_from_slice(&self.target_id);
-        let sum = crc(&out[header::CHECKED]);
+        let sum = checksum::crc32(&out[header::CHECKED]);
         out[header::CRC].copy_from_slice(&sum.to_le_bytes());
         out
     }
@@ -266,7 +261,7 @@ impl SegmentHeader {
         let Some(bytes) = bytes.first_chunk::<HEADER_LEN>() else {
             return Err(HeaderFault::Cut { have: bytes.len() });
         };
-        let (stored, computed) = (bytes::u32_le(&bytes[header::CRC]), crc(&bytes[header::CHECKED]));
+        let (stored, computed) = (bytes::u32_le(&bytes[header::CRC]), checksum::crc32(&bytes[header::CHECKED]));
         if stored != computed {
             return Err(HeaderFault::Checksum { stored, computed });
         }
@@ -368,7 +363,7 @@ impl RecordHeader {
         out[record::NONCE].copy_from_slice(&self.nonce.to_le_bytes());
         out[record::OFFSET].copy_from_slice(&self.offset.to_le_bytes());
         out[record::PAYLOAD_CRC].copy_from_slice(&self.payload_crc.to_le_bytes());
-        let sum = crc(&out[record::CHECKED]);
+        let sum = checksum::crc32(&out[record::CHECKED]);
         out[record::CRC].copy_from_slice(&sum.to_le_bytes());
         out
     }
@@ -376,7 +371,9 @@ impl RecordHeader {
     /// Reads a header. Whether nonce and offset belong here, and whether the payload holds, is for the caller.
     #[inline]
     pub fn parse(bytes: &[u8; RECORD_HEADER]) -> Result<Self, RecordFault> {
-        let (stored, computed) = (bytes::u32_le(&bytes[record::CRC]), crc(&bytes[record::CHECKED]));
+        // Twenty bytes and four are all of it.
+        let Some((checked, stored)) = bytes.split_first_chunk() else { return Err(RecordFault::Kind) };
+        let (stored, computed) = (bytes::u32_le(stored), checksum::crc32_20(checked));
         if stored != computed {
             return Err(RecordFault::Checksum { stored, computed });
         }

@@ -28,11 +28,13 @@ mod layout;
 mod rebuild;
 
 use std::ffi::OsStr;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use layout::{FRAME_HEADER_LEN, Frame, HEADER_LEN, Header, VERSION_KNOWN};
 
+use crate::bytes;
 use crate::checksum::Order;
 use crate::decode::Decode;
 use crate::format::{Clue, Fields, Format, Lock, Match, Op, Position, Rebuild, Record, Segments, Value};
@@ -41,6 +43,12 @@ use crate::span::Fault;
 /// SQLite's write-ahead log.
 pub struct Sqlite;
 
+/// How a database begins.
+const DATABASE_MAGIC: &[u8] = b"SQLite format 3\0";
+/// Its header.
+const DATABASE_HEADER_LEN: usize = 100;
+/// Where its header has the page size.
+const DATABASE_PAGE_SIZE: Range<usize> = 16..18;
 /// What SQLite adds to the database's name.
 const SUFFIX: &[u8] = b"-wal";
 /// The bytes of the database on which every connection holds a shared lock (SQLite, `SHARED_FIRST`).
@@ -169,5 +177,29 @@ impl Format for Sqlite {
             apply(Op::SetLen(u64::from(commit_size) * page_len));
         }
         Ok(())
+    }
+
+    fn paged(&self) -> bool {
+        true
+    }
+
+    fn fits(&self, first: &Record<'_>, head: &[u8]) -> Result<(), String> {
+        if head.is_empty() {
+            return Ok(());
+        }
+        let Some(header) = head.get(..DATABASE_HEADER_LEN).filter(|header| header.starts_with(DATABASE_MAGIC)) else {
+            return Err("the target is not a SQLite database".into());
+        };
+        // 65536 does not fit the field.
+        let page_size = match bytes::u16_be(&header[DATABASE_PAGE_SIZE]) {
+            1 => 65536,
+            size => usize::from(size),
+        };
+        match first.payload.len() {
+            len if len == page_size => Ok(()),
+            len => Err(format!(
+                "its pages have {len} bytes, those of the target {page_size}: not the log of this database"
+            )),
+        }
     }
 }

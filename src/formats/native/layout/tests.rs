@@ -25,7 +25,7 @@ fn record_header() -> RecordHeader {
 fn segment_with(at: usize, value: u8) -> [u8; HEADER_LEN] {
     let mut bytes = segment_header().encode();
     bytes[at] = value;
-    let sum = crc(&bytes[header::CHECKED]);
+    let sum = checksum::crc32(&bytes[header::CHECKED]);
     bytes[header::CRC].copy_from_slice(&sum.to_le_bytes());
     bytes
 }
@@ -33,7 +33,7 @@ fn segment_with(at: usize, value: u8) -> [u8; HEADER_LEN] {
 fn record_with(at: usize, value: u8) -> [u8; RECORD_HEADER] {
     let mut bytes = record_header().encode();
     bytes[at] = value;
-    let sum = crc(&bytes[record::CHECKED]);
+    let sum = checksum::crc32(&bytes[record::CHECKED]);
     bytes[record::CRC].copy_from_slice(&sum.to_le_bytes());
     bytes
 }
