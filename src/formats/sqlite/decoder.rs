@@ -148,7 +148,7 @@ impl Chain {
                 return Ok(Step { len: frame_len, class: Class::Stale });
             }
             Evidence::None => {
-                let fault = self.fault(input.offset, slot, computed, searches);
+                let fault = self.fault(input, slot, computed, searches)?;
                 self.pass_bad(frame, None);
                 let claims_commit = frame.salts == salts && frame.commit_size > 0;
                 return Ok(Step { len: frame_len, class: Class::Damage { fault, claims_commit } });
@@ -183,32 +183,42 @@ impl Chain {
     }
 
     /// What is wrong with a slot that is neither a frame nor of an earlier life.
-    fn fault(&self, offset: u64, slot: &[u8], computed: Sum, searches: &mut u32) -> Fault {
+    fn fault(&self, input: &Input<'_>, slot: &[u8], computed: Sum, searches: &mut u32) -> Result<Fault, Need> {
         let Geometry { order, salts, .. } = self.geometry;
         let frame = Frame::parse(slot);
         if all_zero(slot) {
-            return Fault::Hole;
+            return Ok(Fault::Hole);
         }
         if frame.salts != salts {
-            return Fault::Identity { found: frame.salts.joined(), expected: salts.joined() };
+            return Ok(Fault::Identity { found: frame.salts.joined(), expected: salts.joined() });
         }
         if frame.sum == computed {
-            return Fault::Identity { found: frame.page.into(), expected: 1 };
+            return Ok(Fault::Identity { found: frame.page.into(), expected: 1 });
         }
+        let leftover = self.is_leftover(input, slot, &frame)?;
         let parts = [&slot[FRAME_COVERED], &slot[FRAME_HEADER_LEN..]];
         let search = self.trust == Trust::Proven && *searches < SEARCHES_MAX;
         *searches += u32::from(search);
-        let mut places =
-            search.then(|| bitflip::sqlite_places(order, self.seed, parts, frame.sum)).into_iter().flatten();
+        let places = search.then(|| bitflip::sqlite_places(order, self.seed, parts, frame.sum));
+        let mut places = places.into_iter().flatten();
         let (stored, computed) = (joined(frame.sum), joined(computed));
-        let flip = match (places.next(), places.next()) {
-            (None, _) if self.whole && frame.page > 0 && (self.ended.is_some() || offset == HEADER_LEN as u64) => {
-                return Fault::Unlinked { stored, computed, flip: None };
-            }
-            (Some(place), None) => Some(flip_at(place, offset)),
-            (None | Some(_), _) => None,
-        };
-        Fault::Checksum { stored, computed, flip }
+        Ok(match (places.next(), places.next()) {
+            (None, _) if leftover => Fault::Unlinked { stored, computed, flip: None },
+            (Some(place), None) => Fault::Checksum { stored, computed, flip: Some(flip_at(place, input.offset)) },
+            (None | Some(_), _) => Fault::Checksum { stored, computed, flip: None },
+        })
+    }
+
+    /// Whether a bad frame looks like the first that is left of a transaction that was rolled back: it follows a commit
+    /// of a whole log, is none itself, and seeds the next. Any other bad frame may be of a transaction that was committed.
+    fn is_leftover(&self, input: &Input<'_>, slot: &[u8], frame: &Frame) -> Result<bool, Need> {
+        let Geometry { order, frame_len, .. } = self.geometry;
+        let follows_commit = self.ended.is_some() || input.offset == HEADER_LEN as u64;
+        if !(self.whole && follows_commit && frame.page > 0 && frame.commit_size == 0) {
+            return Ok(false);
+        }
+        let pair = input.upto(2 * frame_len)?;
+        Ok(pair.len() == 2 * frame_len && links(order, slot, &pair[frame_len..]))
     }
 
     /// Moves behind a good frame at `offset`.
@@ -305,7 +315,8 @@ impl Decoder {
         }
         let guess = guess::guess(input.upto(GUESS_LEN)?, &mut self.trials);
         let fault = guess::fault(bytes, guess.as_ref());
-        self.at = guess.map_or(At::Lost, |guess| At::Frame(Chain::new(guess.geometry, guess.seed)));
+        self.at =
+            guess.map_or(At::Lost, |guess| At::Frame(Chain { whole: false, ..Chain::new(guess.geometry, guess.seed) }));
         Ok(Step { len: HEADER_LEN, class: Class::damage(fault) })
     }
 
