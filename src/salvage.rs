@@ -1,7 +1,7 @@
 //! A new log of all whole transactions of a damaged one, those behind the damage included.
 //!
 //! The log is read twice: first for the runs of neighbouring whole transactions, then for their records, which go to the
-//! format's own [`Rebuild`](crate::format::Rebuild). Memory is flat but for the list of runs.
+//! format's own [`Rebuild`]. Memory is flat but for the list of runs.
 
 use std::ffi::OsString;
 use std::fmt::{self, Display};

@@ -106,7 +106,7 @@ struct Dump<'l, 'p> {
 impl Dump<'_, '_> {
     fn stream(&mut self, out: &mut Out, context: &Context) -> anyhow::Result<()> {
         let Self { log, selection, printer, report } = self;
-        let progress = context.progress(|| if context.terminal { 0 } else { log.len().unwrap_or(0) });
+        let progress = context.progress(|| if context.terminal { 0 } else { log.bytes().unwrap_or(0) });
         let (mut listener, mut meter) = (progress.listener(), Meter::default());
         let mut scan = Scan::new(log);
         printer.begin(out);
@@ -142,7 +142,7 @@ fn selection(args: &DumpArgs, log: &Log, context: &Context) -> anyhow::Result<Se
     }
     if let Some(tail) = args.tail {
         twice(log, "--tail")?;
-        let progress = context.progress(|| log.len().unwrap_or(0));
+        let progress = context.progress(|| log.bytes().unwrap_or(0));
         let count = select::count(log, selection.clone(), progress.listener())?;
         selection.skip = count.saturating_sub(tail);
         selection.limit = tail.min(count);
@@ -155,7 +155,7 @@ fn narrow(selection: &mut Selection, args: &DumpArgs, log: &Log, context: &Conte
         let why = format!("{} commits carry no time; select with --from and --to", log.format().name());
         return Err(Error::Usage(why).into());
     }
-    let progress = context.progress(|| log.len().unwrap_or(0));
+    let progress = context.progress(|| log.bytes().unwrap_or(0));
     let (since, until) = (args.since.unwrap_or(0), args.until.unwrap_or(u64::MAX));
     match select::between(log, since, until, progress.listener())? {
         Some((from, to)) => {

@@ -72,7 +72,7 @@ pub fn run(args: &RepairArgs, context: &Context) -> anyhow::Result<Exit> {
 }
 
 fn cut(args: &RepairArgs, context: &Context, log: &Log, out: &mut Out) -> anyhow::Result<Exit> {
-    let progress = context.progress(|| log.len().unwrap_or(0));
+    let progress = context.progress(|| log.bytes().unwrap_or(0));
     let report = Report::of(log, progress.listener())?;
     drop(progress);
     let wish = Wish { cut_at_damage: args.cut_at_damage, accept_loss: args.accept_loss, fix_bit: args.fix_bit };

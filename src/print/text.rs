@@ -39,7 +39,7 @@ impl Columns {
         let format = log.format();
         let digits = |number: u64| number.max(1).ilog10() as usize + 1;
         // The length is a guess for a stream, and rows that need more take it.
-        let bytes = digits(log.len().unwrap_or(0));
+        let bytes = digits(log.bytes().unwrap_or(0));
         let segment_offset = Position::SegmentOffset(0).to_string().len();
         let position = match format.position(0) {
             Position::Number(_) => bytes,
