@@ -88,12 +88,10 @@ impl Display for Ranges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at_least = if self.more { "at least " } else { "" };
         let plural = |n: u64| if n == 1 { "" } else { "s" };
-        if self.page > 0 {
-            let count = self.bytes() / self.page;
-            write!(f, "{at_least}{count} page{} (", plural(count))?;
-        } else {
-            let (bytes, count) = (self.bytes(), self.apart.len() as u64);
-            write!(f, "{at_least}{bytes} byte{} in {count} range{} (", plural(bytes), plural(count))?;
+        let (bytes, count) = (self.bytes(), self.apart.len() as u64);
+        match bytes.checked_div(self.page) {
+            Some(pages) => write!(f, "{at_least}{pages} page{} (", plural(pages))?,
+            None => write!(f, "{at_least}{bytes} byte{} in {count} range{} (", plural(bytes), plural(count))?,
         }
         for (n, (start, end)) in self.iter().take(SHOWN_MAX).enumerate() {
             let (first, last) = match self.page {

@@ -38,7 +38,10 @@ pub enum To<'a> {
 /// A replay that has been looked into and not yet begun.
 pub struct Replay<'l> {
     log: &'l Log,
+    /// As it was named.
     target: PathBuf,
+    /// The file itself, behind any symbolic link: that is replaced, not the link.
+    file: PathBuf,
     /// Kept open to the end: closing any handle of a file gives up this process's record locks on it.
     base: Option<(File, u64)>,
     until: Until,
@@ -67,10 +70,9 @@ impl<'l> Replay<'l> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && begins_empty(log) => None,
             Err(source) => return Err(Error::read(target, source)),
         };
-        // Behind a symbolic link the file itself is replaced, not the link.
-        let target = std::fs::canonicalize(target).unwrap_or_else(|_| target.into());
+        let file = std::fs::canonicalize(target).unwrap_or_else(|_| target.into());
         let head = match &base {
-            Some((file, len)) => head(file, *len).map_err(|source| Error::read(&target, source))?,
+            Some((file, len)) => head(file, *len).map_err(|source| Error::read(target, source))?,
             None => Vec::new(),
         };
         let survey = Survey::of(log, until, base.as_ref().map_or(0, |(_, len)| *len), &head)?;
@@ -79,13 +81,13 @@ impl<'l> Replay<'l> {
                 "the replay would make it {} bytes long, over {target_max}; --max-target-size BYTES permits more",
                 survey.len_max
             );
-            return Err(Error::refused(&target, why));
+            return Err(Error::refused(target, why));
         }
         if let (None, Some(first)) = (survey.stop, survey.first_commit) {
             let why = format!("its first commit is at {}, behind what --until names", log.format().position(first));
             return Err(Error::refused(log.path(), why));
         }
-        Ok(Self { log, target, base, until, survey })
+        Ok(Self { log, target: target.into(), file, base, until, survey })
     }
 
     /// The verdict that the result is subject to: what is damaged behind the commit that was asked for is no concern of it.
@@ -133,12 +135,12 @@ impl<'l> Replay<'l> {
         };
         match (to, &self.base) {
             (To::New(path), _) => self.to_temp(path)?.finish(Temp::place_new),
-            (To::Replace | To::InPlace, None) => self.to_temp(&self.target)?.finish(Temp::place_new),
-            (To::Replace, Some(_)) => self.to_temp(&self.target)?.finish(Temp::replace),
+            (To::Replace | To::InPlace, None) => self.to_temp(&self.file)?.finish(Temp::place_new),
+            (To::Replace, Some(_)) => self.to_temp(&self.file)?.finish(Temp::replace),
             (To::InPlace, Some(_)) => {
-                let file = durable::open_for_change(&self.target)?;
-                let applied = self.apply(&file, &self.target)?;
-                durable::sync(&file, &self.target)?;
+                let file = durable::open_for_change(&self.file)?;
+                let applied = self.apply(&file, &self.file)?;
+                durable::sync(&file, &self.file)?;
                 Ok(applied)
             }
         }
@@ -147,7 +149,7 @@ impl<'l> Replay<'l> {
     /// A lock in the log's database is, for the target, the same lock in the target.
     fn lock(&self) -> Lock {
         match self.log.format().lock(self.log.path()) {
-            Lock::Record { start, len, .. } => Lock::Record { path: self.target.clone(), start, len },
+            Lock::Record { start, len, .. } => Lock::Record { path: self.file.clone(), start, len },
             other => other,
         }
     }
@@ -204,7 +206,7 @@ impl<'l> Replay<'l> {
         self.until
     }
 
-    /// Where the target is; symbolic links are resolved.
+    /// The target, as it was named.
     pub fn target(&self) -> &Path {
         &self.target
     }

@@ -87,7 +87,12 @@ impl Survey {
             Some(commit) => (commit.first, commit.counts),
             None => (each_whole.then_some(span.offset), each_whole),
         };
-        let Some(first) = first.filter(|&first| first >= standing.floor) else { return };
+        let Some(first) = first.filter(|&first| first >= standing.floor) else {
+            if record.meta.commit.is_some() {
+                standing.waiting = 0;
+            }
+            return;
+        };
         self.transactions += u64::from(counts);
         match self.runs.last_mut() {
             Some(run) if run.segment == span.segment && since >= first => run.end = span.end(),

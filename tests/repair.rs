@@ -274,6 +274,8 @@ fn salvage_keeps_every_whole_transaction_before_and_behind_the_damage() {
                 assert_eq!(survey.transactions, whole, "{case}");
                 let new = survey.write(&log, &made.path("new-wal")).expect("salvaged");
                 assert_eq!((new.verdict(), new.prefix.transactions), (Verdict::Clean, whole), "{case}");
+                // Every SQLite frame of a whole transaction is written again, and no other.
+                assert_eq!(new.prefix.records, survey.records, "{case}");
                 salvaged += u64::from(old.beyond.transactions > 0);
             }
         }

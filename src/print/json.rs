@@ -68,14 +68,7 @@ impl<'o> Object<'o> {
     pub fn position(&mut self, key: &str, position: Position) {
         let out = self.key(key);
         out.put(b"\"");
-        match position {
-            Position::Number(number) => out.number(number),
-            Position::SegmentOffset(lsn) => {
-                out.hex32((lsn >> 32) as u32);
-                out.put(b":");
-                out.hex32(lsn as u32);
-            }
-        }
+        out.position(position);
         out.put(b"\"");
     }
 
@@ -289,8 +282,9 @@ impl<'l> Lines<'l> {
     fn record(&self, span: &Span, record: &Record<'_>, beyond: bool, out: &mut Out) {
         let format = self.log.format();
         let mut object = self.start(span, "record", out);
-        object.position("lsn", format.position(record.meta.lsn));
-        object.out.put(b",\"kind\":\"");
+        object.out.put(b",\"lsn\":\"");
+        object.out.position(format.position(record.meta.lsn));
+        object.out.put(b"\",\"kind\":\"");
         object.out.put(format.kind(record).as_bytes());
         object.out.put(b"\",\"transaction\":");
         match record.meta.transaction {

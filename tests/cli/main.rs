@@ -8,6 +8,7 @@ mod inputs;
 #[path = "../logs/mod.rs"]
 mod logs;
 mod output;
+mod readme;
 mod repair;
 mod replay;
 mod verify;

@@ -6,8 +6,8 @@ use std::path::Path;
 use assert_cmd::Command;
 use rusqlite::Connection;
 
-use crate::logs::{Sqlite, files, native, segment};
 use crate::bench::{Run, run, waltool};
+use crate::logs::{Sqlite, files, native, segment};
 
 const WALTOOL: &str = env!("CARGO_BIN_EXE_waltool");
 

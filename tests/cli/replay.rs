@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use crate::logs::{Sqlite, native, native_target};
 use crate::bench::{run, waltool};
+use crate::logs::{Sqlite, native, native_target};
 
 #[test]
 fn a_corrupt_log_gives_the_state_before_the_damage_elsewhere_and_says_so() {
@@ -23,9 +23,7 @@ fn a_corrupt_log_gives_the_state_before_the_damage_elsewhere_and_says_so() {
 fn a_dry_run_lists_what_would_change_and_changes_nothing() {
     let made = Sqlite::copy("clean-512-be");
     let (onto, before) = (made.path("app.db"), made.bytes("app.db"));
-    let run = |options: &[&str]| {
-        run(waltool().arg("replay").arg(made.log()).arg("--onto").arg(&onto).args(options))
-    };
+    let run = |options: &[&str]| run(waltool().arg("replay").arg(made.log()).arg("--onto").arg(&onto).args(options));
     let output = run(&["--dry-run"]);
     assert_eq!(output.code, 0, "{}", output.err);
     let (text, len) = (&output.out, made.bytes("expected.db").len());
