@@ -6,6 +6,7 @@ mod sqlite;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
 use rusqlite::Connection;
 use sqlite::{assert_partition, good_frames, log, replayed, report, spans};
 use waltool::format::{CLUE_LEN, Clue, Lock, Match};
@@ -127,6 +128,95 @@ fn the_spans_of_a_hurt_log_do_not_depend_on_what_is_read_at_once() {
         assert_partition(&expected, bytes.len());
         for window in [1, 7, 64, 5000] {
             assert_eq!(spans(&bytes, window), expected, "byte {at}, {window} bytes at once");
+        }
+    }
+}
+
+/// A log with what is left of a transaction that was rolled back, and its last commit's end.
+fn with_leftovers() -> (Vec<u8>, usize) {
+    let (_folder, database, connection) = connect(512);
+    let run = |sql: &str| connection.execute_batch(sql).expect("a statement");
+    run("INSERT INTO t (b) VALUES (1); PRAGMA cache_size=4; PRAGMA cache_spill=4;");
+    run("BEGIN; INSERT INTO t (b) VALUES (randomblob(30000)); INSERT INTO t (b) VALUES (randomblob(30000)); ROLLBACK;");
+    run("INSERT INTO t (b) VALUES (randomblob(1500));");
+    let bytes = std::fs::read(database.with_extension("db-wal")).expect("the log");
+    let end = report(&bytes).prefix.committed_end.offset as usize;
+    assert!(bytes.len() > end + 3 * FRAME_LEN, "nothing is left of the rollback");
+    (bytes, end)
+}
+
+#[test]
+fn what_a_rollback_left_is_clean() {
+    let (bytes, end) = with_leftovers();
+    let report = report(&bytes);
+    assert_eq!((report.verdict(), report.row().label), (Verdict::Clean, 'I'));
+    assert_eq!((report.beyond.records, report.stale_bytes), (0, (bytes.len() - end) as u64));
+}
+
+#[test]
+fn a_hit_commit_before_what_a_rollback_left_is_not_clean() {
+    let (whole, end) = with_leftovers();
+    for at in [end - 100, end - FRAME_LEN + 1, end - FRAME_LEN + 9, end - FRAME_LEN + 20] {
+        let mut bytes = whole.clone();
+        bytes[at..at + 4].copy_from_slice(b"hurt");
+        assert_ne!(report(&bytes).verdict(), Verdict::Clean, "byte {at}");
+    }
+}
+
+#[test]
+fn frames_of_a_later_life_than_the_header_are_not_stale() {
+    let (_folder, database, connection) = connect(512);
+    let run = |sql: &str| connection.execute_batch(sql).expect("a statement");
+    let read = || std::fs::read(database.with_extension("db-wal")).expect("the log");
+    let before = read();
+    run("PRAGMA wal_checkpoint(FULL); INSERT INTO t (b) VALUES (randomblob(4000));");
+    let mut bytes = read();
+    assert_eq!(report(&bytes).verdict(), Verdict::Clean);
+    assert_ne!(bytes[..HEADER_LEN], before[..HEADER_LEN]);
+    // As if the new header had never reached the disk, and the frames behind it had.
+    bytes[..HEADER_LEN].copy_from_slice(&before[..HEADER_LEN]);
+    assert_eq!(report(&bytes).verdict(), Verdict::TornTail);
+}
+
+#[test]
+fn noise_behind_a_log_is_not_stale() {
+    let mut bytes = small();
+    let end = bytes.len();
+    let mut state = 1_u64;
+    bytes.extend(
+        std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 56) as u8
+        })
+        .take(20 * FRAME_LEN + 100),
+    );
+    let report = report(&bytes);
+    assert_eq!((report.verdict(), report.stale_bytes), (Verdict::TornTail, 0));
+    assert_eq!((report.prefix.end.offset, report.fault_bytes), (end as u64, (bytes.len() - end) as u64));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn bytes_of_any_kind_are_partitioned_whatever_is_read_at_once(
+        parts in prop::collection::vec((0..3_u8, any::<u16>(), 1..1500_usize), 0..12),
+    ) {
+        let (small, leftovers) = (small(), with_leftovers().0);
+        let mut bytes = Vec::new();
+        for (kind, at, len) in parts {
+            let source = [&small, &leftovers][usize::from(at % 2)];
+            let at = (usize::from(at) * source.len()) >> 16;
+            match kind {
+                0 => bytes.extend_from_slice(&source[at..source.len().min(at + len)]),
+                1 => bytes.extend_from_slice(&source[..source.len().min(len * 4)]),
+                _ => bytes.resize(bytes.len() + len, at as u8),
+            }
+        }
+        let expected = spans(&bytes, 1024 * 1024);
+        assert_partition(&expected, bytes.len());
+        for window in [1, 64, 5000] {
+            prop_assert_eq!(&spans(&bytes, window), &expected);
         }
     }
 }
