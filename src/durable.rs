@@ -11,6 +11,7 @@ use rustix::fs::{CWD, FlockOperation, Gid, Mode, RenameFlags, Uid};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+use crate::sparse::{self, Part, Sum};
 
 /// Mode of a file that has no original: its owner's only, for logs hold what databases hold.
 const PRIVATE: u32 = 0o600;
@@ -133,14 +134,22 @@ pub fn remove(path: &Path) -> Result<()> {
     std::fs::remove_file(path).map_err(|source| Error::write(path, "remove", source))
 }
 
-/// Copies the first `len` bytes of `from` to the start of `to`, inside the kernel where the file system can. Not durable yet.
+/// Copies the first `len` bytes of `from` to `to`, a new file: inside the kernel where the file system can, holes as holes. Not
+/// durable yet.
 ///
 /// # Errors
 /// [`Error::Changed`] where `from` has become shorter, [`Error::Write`].
 pub fn copy_prefix(from: &File, from_path: &Path, len: u64, to: &mut File, to_path: &Path) -> Result<()> {
-    let mut from = from;
-    from.seek(SeekFrom::Start(0)).map_err(|source| Error::read(from_path, source))?;
-    let copied = io::copy(&mut from.take(len), to).map_err(|source| Error::write(to_path, "write", source))?;
+    let metadata = from.metadata().map_err(|source| Error::read(from_path, source))?;
+    let copied = if metadata.blocks() * 512 < metadata.len() {
+        let end = sparse::read(from, from_path, 0, len, |offset, part| write_part(to, to_path, &part, offset))?;
+        set_len(to, to_path, end)?;
+        end
+    } else {
+        let mut from = from;
+        from.seek(SeekFrom::Start(0)).map_err(|source| Error::read(from_path, source))?;
+        io::copy(&mut from.take(len), to).map_err(|source| Error::write(to_path, "write", source))?
+    };
     if copied < len {
         return Err(Error::Changed { path: from_path.into(), was: len, now: copied });
     }
@@ -152,26 +161,21 @@ pub fn copy_prefix(from: &File, from_path: &Path, len: u64, to: &mut File, to_pa
 /// # Errors
 /// [`Error::Read`], [`Error::Write`].
 pub fn copy_tail(source: &File, source_path: &Path, from: u64, to: &File, to_path: &Path) -> Result<(u64, u32)> {
-    let mut sum = crc32fast::Hasher::new();
-    let mut buffer = vec![0; CHUNK];
-    let mut len = 0;
-    loop {
-        let read = source.read_at(&mut buffer, from + len);
-        let read = match read {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            other => other.map_err(|source| Error::read(source_path, source))?,
-        };
-        if read == 0 {
-            break;
-        }
-        sum.update(&buffer[..read]);
-        if !crate::bytes::all_zero(&buffer[..read]) {
-            write_at(to, to_path, &buffer[..read], len)?;
-        }
-        len += read as u64;
+    let mut sum = Sum::default();
+    let end = sparse::read(source, source_path, from, u64::MAX, |offset, part| {
+        sum.add(&part);
+        write_part(to, to_path, &part, offset - from)
+    })?;
+    set_len(to, to_path, end - from)?;
+    Ok((end - from, sum.finish()))
+}
+
+/// Writes a part of a file at `offset`, unless it is zeros, which a new file has there anyhow.
+fn write_part(to: &File, to_path: &Path, part: &Part<'_>, offset: u64) -> Result<()> {
+    match part {
+        Part::Bytes(bytes) if !crate::bytes::all_zero(bytes) => write_at(to, to_path, bytes, offset),
+        Part::Bytes(_) | Part::Hole(_) => Ok(()),
     }
-    set_len(to, to_path, len)?;
-    Ok((len, sum.finalize()))
 }
 
 /// The directory that holds `path`.

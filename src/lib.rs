@@ -31,6 +31,7 @@ pub mod salvage;
 pub mod scan;
 mod shown;
 pub mod span;
+mod sparse;
 pub mod tally;
 pub mod verdict;
 mod window;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::durable::{self, CHUNK, Temp};
 use crate::error::{Error, Result};
+use crate::sparse::{self, Sum};
 
 /// What was done to the segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,7 +81,7 @@ impl Kept {
     /// [`Error::Refused`] if it is not; [`Error::Read`].
     pub fn open(&self) -> Result<(File, u64)> {
         let (file, len) = crate::log::open_regular(&self.path)?;
-        let sum = sum_of(&file).map_err(|source| Error::read(&self.path, source))?;
+        let sum = sum_of(&file, &self.path)?;
         if sum != self.sum {
             let why = format!("its content has CRC {sum:08x}, not the one in its name; it is damaged itself");
             return Err(Error::refused(&self.path, why));
@@ -94,20 +95,13 @@ fn split_last(name: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&name[..dot], &name[dot + 1..]))
 }
 
-fn sum_of(file: &File) -> io::Result<u32> {
-    let mut sum = crc32fast::Hasher::new();
-    let (mut buffer, mut offset) = (vec![0; CHUNK], 0);
-    loop {
-        match file.read_at(&mut buffer, offset) {
-            Ok(0) => return Ok(sum.finalize()),
-            Ok(read) => {
-                sum.update(&buffer[..read]);
-                offset += read as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+fn sum_of(file: &File, path: &Path) -> Result<u32> {
+    let mut sum = Sum::default();
+    sparse::read(file, path, 0, u64::MAX, |_, part| {
+        sum.add(&part);
+        Ok(())
+    })?;
+    Ok(sum.finish())
 }
 
 /// Keeps the bytes of `segment` from `offset` on: all of them for [`Taken::Cut`], one for [`Taken::Byte`]. `folder` is where

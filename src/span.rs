@@ -184,7 +184,11 @@ impl Display for Fault {
                 write!(f, "checksum: stored {stored:08x}, computed {computed:08x}")
             }
             Self::Unlinked { stored, computed, .. } => {
-                write!(f, "does not continue the chain: stored {stored:08x}, computed {computed:08x}")
+                write!(
+                    f,
+                    "does not continue the chain (a transaction that was rolled back or never finished, or a hit record): \
+                     stored {stored:08x}, computed {computed:08x}"
+                )
             }
             Self::Length { len, max } => write!(f, "length {len}, at most {max} possible"),
             Self::Type(found) => write!(f, "type {found} does not exist"),

@@ -202,6 +202,15 @@ impl Page<'_> {
                     self.entry(label, &"bring the missing part back if there is a copy of it; if there is none:", out);
                     label = "";
                 }
+                if self.report.faults.iter().any(|span| span.kind.fault().is_some_and(|fault| fault.flip().is_some())) {
+                    self.entry(label, &command(format!("waltool repair --fix-bit {log}")), out);
+                    self.entry(
+                        "",
+                        &"puts the flipped bit right and keeps the byte as it was; where that is not all:",
+                        out,
+                    );
+                    label = "";
+                }
                 self.entry(label, &command(format!("waltool repair --salvage --output {output} {log}")), out);
                 self.entry("", &"makes a new log of all whole transactions and leaves this one as it is", out);
             }

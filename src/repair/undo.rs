@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::format::Format;
 use crate::log::Log;
 use crate::quarantine::{self, Kept, Taken};
+use crate::sparse::{self, Part};
 
 /// What [`undo`] did.
 pub struct Undone {
@@ -143,17 +144,12 @@ fn put_back(segment: &Path, kept: &Kept) -> Result<u64> {
 }
 
 fn write_back(content: &File, kept: &Kept, file: &File, segment: &Path) -> Result<()> {
-    let mut buffer = vec![0; CHUNK];
-    let mut at = 0;
-    loop {
-        let read = match content.read_at(&mut buffer, at) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            other => other.map_err(|source| Error::read(&kept.path, source))?,
-        };
-        if read == 0 {
-            return Ok(());
-        }
-        durable::write_at(file, segment, &buffer[..read], kept.offset + at)?;
-        at += read as u64;
-    }
+    let failed = |source| Error::read(segment, source);
+    let end = sparse::read(content, &kept.path, 0, u64::MAX, |offset, part| match part {
+        Part::Bytes(bytes) => durable::write_at(file, segment, bytes, kept.offset + offset),
+        Part::Hole(_) => Ok(()),
+    })?;
+    // What a hole leaves out at the end is zeros again.
+    let len = file.metadata().map_err(failed)?.len();
+    if len < kept.offset + end { durable::set_len(file, segment, kept.offset + end) } else { Ok(()) }
 }

@@ -157,3 +157,20 @@ fn salvage_writes_a_new_log_and_says_what_is_left_out() {
     assert!(text.contains("integrity_check"), "{text}");
     assert_eq!(repair(&made.log(), &options).code, 7, "never over a file that exists");
 }
+
+#[test]
+fn a_log_of_a_terabyte_that_is_all_hole_behind_its_end_is_cut_and_put_back_without_reading_it() {
+    const TERABYTE: u64 = 1 << 40;
+    let made = Sqlite::copy("clean-4096-le");
+    let whole = made.bytes("app.db-wal");
+    fs::File::options().write(true).open(made.log()).expect("the log").set_len(TERABYTE).expect("a sparse file");
+    let output = repair(&made.log(), &["--yes"]);
+    assert_eq!(output.code, 0, "{}", output.err);
+    assert_eq!(made.bytes("app.db-wal"), whole);
+    let undone = repair(&made.log(), &["--undo"]);
+    assert_eq!(undone.code, 0, "{}", undone.err);
+    assert_eq!(fs::metadata(made.log()).expect("the log").len(), TERABYTE);
+    let copied = repair(&made.log(), &["--yes", "--output", made.path("new-wal").to_str().expect("text")]);
+    assert_eq!(copied.code, 0, "{}", copied.err);
+    assert_eq!(made.bytes("new-wal"), whole);
+}
