@@ -46,7 +46,9 @@ fn the_first_line_of_a_corrupt_log_says_what_matters() {
         "  before     64 frames, 7 whole transactions; 1 to 64".into(),
         "  committed  up to offset 31656, frame 59; 5 frames behind it not committed".into(),
         "  behind     intact: 81 frames, 10 whole transactions".into(),
-        format!("  next       waltool repair --salvage --output {path}.salvaged {path}"),
+        format!("  next       waltool repair --fix-bit {path}"),
+        "             puts the flipped bit right and keeps the byte as it was; where that is not all:".into(),
+        format!("             waltool repair --salvage --output {path}.salvaged {path}"),
         "             makes a new log of all whole transactions and leaves this one as it is".into(),
     ];
     assert_eq!(corrupt.out.lines().collect::<Vec<_>>(), expected);
