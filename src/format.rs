@@ -1,7 +1,7 @@
 //! What a format must answer, beside [parsing](crate::decode): how it is recognised, what its records hold, what they
 //! do to a target. There is no list of formats here; it is in [`formats`](crate::formats).
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
 
@@ -120,6 +120,11 @@ pub trait Format: Sync {
     fn probe(&self, clue: &Clue<'_>) -> Match;
     /// The number of a segment by its name; `None` when a file of this name is not a segment of a log directory.
     fn segment_number(&self, name: &OsStr) -> Option<u64>;
+    /// The name of a segment with this number in a log directory; `None` where logs have no directory.
+    fn segment_name(&self, number: u64) -> Option<OsString> {
+        let _ = number;
+        None
+    }
     /// A parser that stands before the first segment.
     fn decoder(&self) -> Box<dyn Decode + Send>;
     /// A record's position as people write it.
@@ -140,6 +145,20 @@ pub trait Format: Sync {
     fn rebuild(&self) -> Box<dyn Rebuild>;
     /// What a committed record does to a target; records come in their order, whole transactions only.
     fn replay<'a>(&self, record: &Record<'a>, apply: &mut dyn FnMut(Op<'a>)) -> Result<(), Fault>;
+    /// Targets are made of pages of one length, numbered from 1. Of the lengths that records give them only the last
+    /// counts: pages behind it are dropped, and what stood there before a shorter length in between comes back.
+    fn paged(&self) -> bool {
+        false
+    }
+    /// Whether a target that begins with `head` (all of it, or [`HEAD_LEN`](crate::decode::HEAD_LEN) bytes) can be the one
+    /// that `first`, the log's first record, was written for.
+    ///
+    /// # Errors
+    /// Why it cannot, as the end of a sentence.
+    fn fits(&self, first: &Record<'_>, head: &[u8]) -> Result<(), String> {
+        let _ = (first, head);
+        Ok(())
+    }
 }
 
 /// How a writer of the format shows itself.

@@ -6,21 +6,32 @@
 //! - [`span`], [`tally`], [`decode`], [`format`](mod@format): the vocabulary, and the contract of a format;
 //! - [`formats`]: one room per format, and the list of them;
 //! - [`log`], [`scan`]: a path becomes segments, segments become spans;
-//! - [`verdict`], [`report`]: folds of a scan.
+//! - [`verdict`], [`report`], [`ranges`]: folds of a scan;
+//! - [`durable`], [`locks`]: the steps of every change to a file;
+//! - [`plan`], [`repair`], [`quarantine`], [`salvage`], [`replay`]: what changes logs and their targets.
 
 pub mod bitflip;
 pub mod bytes;
 pub mod checksum;
 pub mod decode;
+pub mod durable;
 pub mod error;
 pub mod format;
 pub mod formats;
+pub mod locks;
 pub mod log;
 mod parallel;
+pub mod plan;
+pub mod quarantine;
+pub mod ranges;
+pub mod repair;
+pub mod replay;
 pub mod report;
+pub mod salvage;
 pub mod scan;
 mod shown;
 pub mod span;
+mod sparse;
 pub mod tally;
 pub mod verdict;
 mod window;

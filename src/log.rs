@@ -184,7 +184,7 @@ impl Log {
     ///
     /// # Errors
     /// [`Error::Read`].
-    pub fn len(&self) -> Result<u64> {
+    pub fn bytes(&self) -> Result<u64> {
         let mut sum = 0;
         for segment in &self.segments {
             sum += match &segment.origin {

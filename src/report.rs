@@ -74,7 +74,6 @@ pub struct Report {
     pub undecided: u64,
     evidence: Evidence,
     broken: Option<BrokenPromise>,
-    beyond_bytes: u64,
     /// A segment before the present one has a fault.
     hit_before: bool,
     current: Current,
@@ -121,7 +120,6 @@ impl Report {
             undecided: 0,
             evidence: Evidence { promising: format.commits_promise(), ..Evidence::default() },
             broken: None,
-            beyond_bytes: 0,
             hit_before: false,
             current: Current::default(),
         }
@@ -156,7 +154,7 @@ impl Report {
         if self.segments > 0 && scan.segment() == self.current.segment {
             let before = self.bytes;
             let mut progress = |offset| progress(before + offset);
-            if threads > 1 && self.fault_count == 0 {
+            if threads > 1 && self.fault_count == 0 && !scan.log().is_stream() {
                 parallel::skim(scan, &mut self.current.before, threads, &mut progress)?;
             }
             scan.skim(self.tally(), None, &mut progress)?;
@@ -196,9 +194,6 @@ impl Report {
         if let Some(record) = &found.record {
             self.tally().add(&record.meta, span.end());
         }
-        if self.fault_count > 0 && !matches!(span.kind, Kind::Stale | Kind::Unwritten) {
-            self.beyond_bytes += span.len;
-        }
     }
 
     /// No more spans will come.
@@ -213,7 +208,8 @@ impl Report {
         };
         self.evidence.leftover = unlinked && self.beyond.records > 0 && commits == 0;
         if self.row().label == 'I' {
-            self.stale_bytes += self.beyond_bytes;
+            // Everything behind the last good frame is of the transaction that was rolled back, or older.
+            self.stale_bytes = self.bytes - self.prefix.end.offset - self.unwritten_bytes;
             self.beyond = Totals::default();
             self.faults.clear();
             (self.fault_count, self.fault_bytes) = (0, 0);

@@ -176,6 +176,7 @@ impl<'l> Scan<'l> {
     ///
     /// # Errors
     /// [`Error::Read`] and its like; [`Error::TooNew`]. Never for bad bytes.
+    #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend a payload from its own buffer")]
     pub fn next(&mut self) -> Result<Option<Found<'_>>> {
         let item = loop {
             if let Some(item) = self.ready.pop_front() {

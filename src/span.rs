@@ -59,6 +59,14 @@ impl Kind {
             Self::Gap(_) => "gap",
         }
     }
+
+    /// What is wrong with the span.
+    pub fn fault(&self) -> Option<Fault> {
+        match *self {
+            Self::Damage(fault) | Self::Torn(fault) => Some(fault),
+            Self::Header | Self::Record(_) | Self::Padding | Self::Stale | Self::Unwritten | Self::Gap(_) => None,
+        }
+    }
 }
 
 /// How much of a record a span holds.
@@ -119,6 +127,15 @@ pub enum Fault {
         /// The value that belongs here.
         expected: u64,
     },
+    /// A record whose identity field is hit: its checksum leaves that field out, and proves that it belongs here.
+    Stamp {
+        /// The field's value.
+        found: u64,
+        /// The value that belongs here.
+        expected: u64,
+        /// The one bit that explains the difference, if exactly one does.
+        flip: Option<Flip>,
+    },
     /// A field or area that must be zero is not.
     Reserved,
     /// A header that is no header of this format.
@@ -141,6 +158,7 @@ impl Fault {
             Self::Length { .. } => "length",
             Self::Type(_) => "type",
             Self::Identity { .. } => "identity",
+            Self::Stamp { .. } => "stamp",
             Self::Reserved => "reserved",
             Self::Header => "header",
             Self::Orphan => "orphan",
@@ -152,7 +170,7 @@ impl Fault {
     /// The single bit that explains a failed check.
     pub fn flip(&self) -> Option<Flip> {
         match self {
-            Self::Checksum { flip, .. } | Self::Unlinked { flip, .. } => *flip,
+            Self::Checksum { flip, .. } | Self::Unlinked { flip, .. } | Self::Stamp { flip, .. } => *flip,
             _ => None,
         }
     }
@@ -166,12 +184,19 @@ impl Display for Fault {
                 write!(f, "checksum: stored {stored:08x}, computed {computed:08x}")
             }
             Self::Unlinked { stored, computed, .. } => {
-                write!(f, "does not continue the chain: stored {stored:08x}, computed {computed:08x}")
+                write!(
+                    f,
+                    "does not continue the chain (a transaction that was rolled back or never finished, or a hit record): \
+                     stored {stored:08x}, computed {computed:08x}"
+                )
             }
             Self::Length { len, max } => write!(f, "length {len}, at most {max} possible"),
             Self::Type(found) => write!(f, "type {found} does not exist"),
             Self::Identity { found, expected } => {
                 write!(f, "belongs elsewhere: {found:08x} where {expected:08x} belongs")
+            }
+            Self::Stamp { found, expected, .. } => {
+                write!(f, "belongs here by its checksum, but says {found:08x} where {expected:08x} belongs")
             }
             Self::Reserved => write!(f, "bytes that must be zero are not"),
             Self::Header => write!(f, "not a header of this format"),

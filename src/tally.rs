@@ -26,7 +26,7 @@ pub struct Tally {
     pub durable: u64,
     /// A transaction that begins below this offset is not whole: damage ends here.
     pub floor: u64,
-    /// Where commits end; kept only where [`promising`](Self::promising) made the tally.
+    /// Where commits end; kept only in a tally of a format whose commits promise.
     pub unproven: Unproven,
     promising: bool,
 }
@@ -45,7 +45,7 @@ pub struct Committed {
 }
 
 impl Tally {
-    /// An empty tally; `promising` where every commit of the format carries a promise, so that it is worth knowing which
+    /// An empty tally; `promising` says that every commit of the format carries a promise, so that it is worth knowing which
     /// commits none covers.
     pub fn new(promising: bool) -> Self {
         Self { promising, ..Self::default() }

@@ -168,4 +168,14 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn the_document_shows_this_table() {
+        let document = include_str!("../docs/design.md");
+        for row in &ROWS {
+            let answers: Vec<String> = row.pattern.chars().map(String::from).collect();
+            let line = format!("| {} | {} | {} |", row.label, answers.join(" | "), row.verdict);
+            assert!(document.contains(&line), "docs/design.md lacks: {line}");
+        }
+    }
 }

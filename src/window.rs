@@ -50,14 +50,22 @@ impl Source {
         }
     }
 
-    /// The bytes from `offset` to the next that a sparse file really stores; 0 where there is no hole, or nobody knows.
+    /// See [`hole`].
     pub fn hole(&self, offset: u64) -> u64 {
-        let Self::File { file, len } = self else { return 0 };
-        match rustix::fs::seek(file, SeekFrom::Data(offset)) {
-            Ok(stored) => stored.min(*len).saturating_sub(offset),
-            Err(rustix::io::Errno::NXIO) => len.saturating_sub(offset),
-            Err(_) => 0,
+        match self {
+            Self::File { file, len } => hole(file, offset, *len),
+            Self::Stream(_) | Self::Memory(_) => 0,
         }
+    }
+}
+
+/// The bytes from `offset` to the next that a sparse file really stores, at most up to `len`; 0 where there is no hole, or nobody
+/// knows.
+pub(crate) fn hole(file: &File, offset: u64, len: u64) -> u64 {
+    match rustix::fs::seek(file, SeekFrom::Data(offset)) {
+        Ok(stored) => stored.min(len).saturating_sub(offset),
+        Err(rustix::io::Errno::NXIO) => len.saturating_sub(offset),
+        Err(_) => 0,
     }
 }
 

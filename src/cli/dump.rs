@@ -28,7 +28,7 @@ pub struct DumpArgs {
     #[arg(long, conflicts_with = "spans")]
     raw: bool,
     /// Leave the payload out of `--json`
-    #[arg(long, requires = "json")]
+    #[arg(long, requires = "json", conflicts_with_all = ["hex", "raw"])]
     no_payload: bool,
     /// Begin at this position of the format, or at the byte @OFFSET
     #[arg(long, value_name = "POS", conflicts_with = "since")]
@@ -106,7 +106,7 @@ struct Dump<'l, 'p> {
 impl Dump<'_, '_> {
     fn stream(&mut self, out: &mut Out, context: &Context) -> anyhow::Result<()> {
         let Self { log, selection, printer, report } = self;
-        let progress = context.progress(|| if context.terminal { 0 } else { log.len().unwrap_or(0) });
+        let progress = context.progress(|| if context.terminal { 0 } else { log.bytes().unwrap_or(0) });
         let (mut listener, mut meter) = (progress.listener(), Meter::default());
         let mut scan = Scan::new(log);
         printer.begin(out);
@@ -116,10 +116,10 @@ impl Dump<'_, '_> {
                 report.add(&found);
             }
             listener(meter.add(&found.span));
-            selection.take(found, log.format(), |found, beyond| printer.span(found, beyond, out));
+            selection.take(&found, log.format(), |found, beyond| printer.span(found, beyond, out));
             out.settle()?;
         }
-        selection.end(|found, beyond| printer.span(found, beyond, out));
+        selection.end(&mut |found, beyond| printer.span(found, beyond, out));
         if let Some(report) = report {
             report.finish();
         }
@@ -142,7 +142,7 @@ fn selection(args: &DumpArgs, log: &Log, context: &Context) -> anyhow::Result<Se
     }
     if let Some(tail) = args.tail {
         twice(log, "--tail")?;
-        let progress = context.progress(|| log.len().unwrap_or(0));
+        let progress = context.progress(|| log.bytes().unwrap_or(0));
         let count = select::count(log, selection.clone(), progress.listener())?;
         selection.skip = count.saturating_sub(tail);
         selection.limit = tail.min(count);
@@ -155,7 +155,7 @@ fn narrow(selection: &mut Selection, args: &DumpArgs, log: &Log, context: &Conte
         let why = format!("{} commits carry no time; select with --from and --to", log.format().name());
         return Err(Error::Usage(why).into());
     }
-    let progress = context.progress(|| log.len().unwrap_or(0));
+    let progress = context.progress(|| log.bytes().unwrap_or(0));
     let (since, until) = (args.since.unwrap_or(0), args.until.unwrap_or(u64::MAX));
     match select::between(log, since, until, progress.listener())? {
         Some((from, to)) => {

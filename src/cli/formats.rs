@@ -42,6 +42,9 @@ pub fn run(args: &FormatsArgs, context: &Context) -> anyhow::Result<Exit> {
             let row = [format.name(), format.about(), &verbs, format.checksum(), format.recognised_by()];
             table.add_row(row);
         }
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
         for line in table.to_string().lines() {
             out.line(line.trim_end());
         }

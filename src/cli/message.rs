@@ -24,7 +24,9 @@ pub fn warn(text: impl Display) {
 
 /// Says that waltool itself is at fault.
 pub fn bug(panic: &PanicHookInfo<'_>) {
-    let text = panic.payload_as_str().unwrap_or("a panic");
+    let payload = panic.payload();
+    let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let text = text.unwrap_or("a panic");
     let text = Shown(text.as_bytes());
     match panic.location() {
         Some(place) => say(format_args!("a bug: {text} ({}:{})", place.file(), place.line())),

@@ -8,6 +8,8 @@ mod formats;
 mod man;
 pub mod message;
 mod progress;
+mod repair;
+mod replay;
 mod select;
 mod time;
 mod verify;
@@ -55,6 +57,8 @@ Of several logs the worst decides: the highest code.";
 enum Command {
     Dump(dump::DumpArgs),
     Verify(verify::VerifyArgs),
+    Repair(repair::RepairArgs),
+    Replay(replay::ReplayArgs),
     Formats(formats::FormatsArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -65,6 +69,8 @@ impl Command {
         match self {
             Self::Dump(args) => dump::run(args, context),
             Self::Verify(args) => verify::run(args, context),
+            Self::Repair(args) => repair::run(args, context),
+            Self::Replay(args) => replay::run(args, context),
             Self::Formats(args) => formats::run(args, context),
             Self::Completions(args) => completions::run(args, context),
             Self::Man(args) => man::run(args, context),

@@ -1,10 +1,10 @@
 //! Which spans of a log a dump prints: a range, a kind, so many of them.
 
-use waltool::format::Format;
+use waltool::format::{Format, Position};
 use waltool::report::Place;
 use waltool::scan::{Found, Scan};
 use waltool::span::{Kind, Piece, Span};
-use waltool::{Error, Log};
+use waltool::{Error, Log, Shown};
 
 /// Faults that wait for the first selected record behind them; older ones are dropped.
 const HELD_MAX: usize = 64;
@@ -26,9 +26,17 @@ impl Bound {
     pub fn parse(text: &str, log: &Log) -> Result<Self, Error> {
         let format = log.format();
         let Some(offset) = text.strip_prefix('@') else {
-            let example = format.position(1 << 32 | 8192);
-            let wrong =
-                || Error::Usage(format!("{text} is not a {} position like {example}, nor an @offset", format.name()));
+            let example = match format.position(0) {
+                Position::Number(_) => format.position(65),
+                Position::SegmentOffset(_) => format.position(1 << 32 | 8192),
+            };
+            let wrong = || {
+                Error::Usage(format!(
+                    "{} is not a {} position like {example}, nor an @offset",
+                    Shown(text.as_bytes()),
+                    format.name()
+                ))
+            };
             return format.parse_position(text).map(Self::Lsn).ok_or_else(wrong);
         };
         if log.segments().len() > 1 {
@@ -96,42 +104,43 @@ impl Selection {
     }
 
     /// Gives `found` to `print` if it is selected, after the faults that stand directly before it.
-    pub fn take(&mut self, mut found: Found<'_>, format: &dyn Format, mut print: impl FnMut(&Found<'_>, bool)) {
+    #[inline]
+    pub fn take(&mut self, found: &Found<'_>, format: &dyn Format, mut print: impl FnMut(&Found<'_>, bool)) {
+        if let Kind::Record(Piece::Full) = found.span.kind {
+            self.record(found, format, &mut print);
+        } else {
+            self.other(found, format, &mut print);
+        }
+    }
+
+    fn other(&mut self, found: &Found<'_>, format: &dyn Format, print: &mut impl FnMut(&Found<'_>, bool)) {
         let fault = matches!(found.span.kind, Kind::Damage(_) | Kind::Torn(_) | Kind::Gap(_));
-        if self.spans && fault {
-            // The bytes count once.
-            found.record = None;
-        }
         self.beyond |= fault;
-        if self.done() {
-            return;
-        }
         match found.span.kind {
-            Kind::Header => print(&found, self.beyond),
-            Kind::Damage(_) | Kind::Torn(_) | Kind::Gap(_) => self.fault(&found, format, &mut print),
-            Kind::Record(_) => {
-                if self.spans || self.whole(&mut found) {
-                    self.record(&found, format, &mut print);
+            _ if self.done() => {}
+            Kind::Header => print(found, self.beyond),
+            Kind::Damage(_) | Kind::Torn(_) | Kind::Gap(_) => {
+                self.fault(found, print);
+                // A proven record's bytes are damage all the same, and where bytes are counted they count once.
+                if found.record.is_some() && !self.spans {
+                    self.record(found, format, print);
                 }
             }
-            Kind::Padding | Kind::Stale | Kind::Unwritten if self.spans => self.fill(&found, &mut print),
+            Kind::Record(_) if self.spans => self.record(found, format, print),
+            Kind::Record(_) => self.piece(found, format, print),
+            Kind::Padding | Kind::Stale | Kind::Unwritten if self.spans => self.fill(found, print),
             Kind::Padding | Kind::Stale | Kind::Unwritten => {}
         }
     }
 
     /// The log has ended: the faults behind its last record are part of an open range.
-    pub fn end(&mut self, mut print: impl FnMut(&Found<'_>, bool)) {
+    pub fn end(&mut self, print: &mut impl FnMut(&Found<'_>, bool)) {
         if !self.done() && self.skip == 0 {
-            self.release(&mut print);
+            self.release(print);
         }
     }
 
-    fn fault(&mut self, found: &Found<'_>, format: &dyn Format, print: &mut impl FnMut(&Found<'_>, bool)) {
-        if found.record.is_some() {
-            let alone = Found { record: None, ..*found };
-            self.fault(&alone, format, print);
-            return self.record(found, format, print);
-        }
+    fn fault(&mut self, found: &Found<'_>, print: &mut impl FnMut(&Found<'_>, bool)) {
         if !self.surrounds(&found.span) {
             return;
         }
@@ -157,11 +166,19 @@ impl Selection {
     }
 
     fn record(&mut self, found: &Found<'_>, format: &dyn Format, print: &mut impl FnMut(&Found<'_>, bool)) {
+        if self.done() {
+            return;
+        }
         let Some(record) = &found.record else { return self.fill(found, print) };
-        self.last = Some(record.meta.lsn);
-        if !self.covers(&found.span, record.meta.lsn) {
+        let (span, lsn) = (&found.span, record.meta.lsn);
+        self.last = Some(lsn);
+        if !self.begun(span, lsn) {
             self.held.clear();
             return;
+        }
+        if self.ended(span, lsn) {
+            // What is held stands between two records, and the range, if only with its end, between them too.
+            return self.end(print);
         }
         let kind = format.kind(record);
         if !self.kinds.is_empty() && !self.kinds.iter().any(|wanted| wanted == kind) {
@@ -173,23 +190,24 @@ impl Selection {
             return;
         }
         self.started = true;
-        self.release(print);
+        if !self.held.is_empty() {
+            self.release(print);
+        }
         self.limit -= 1;
-        let alone = Span { kind: Kind::Record(Piece::Full), ..found.span };
-        let span = if self.spans { found.span } else { alone };
-        print(&Found { span, ..*found }, self.beyond);
+        print(found, self.beyond);
     }
 
-    /// Whether a record is complete with this span, which then becomes all of the record's.
-    fn whole(&mut self, found: &mut Found<'_>) -> bool {
+    /// A piece of a record: with the last one, all of it is a record.
+    fn piece(&mut self, found: &Found<'_>, format: &dyn Format, print: &mut impl FnMut(&Found<'_>, bool)) {
         if found.record.is_none() {
             self.first_piece.get_or_insert(found.span);
-            return false;
+            return;
         }
-        if let Some(first) = self.first_piece.take().filter(|first| first.segment == found.span.segment) {
-            found.span = Span { offset: first.offset, len: found.span.end() - first.offset, ..found.span };
+        let mut span = Span { kind: Kind::Record(Piece::Full), ..found.span };
+        if let Some(first) = self.first_piece.take().filter(|first| first.segment == span.segment) {
+            (span.offset, span.len) = (first.offset, span.end() - first.offset);
         }
-        true
+        self.record(&Found { span, ..*found }, format, print);
     }
 
     /// A record was printed, or none has to be met first.
@@ -197,19 +215,22 @@ impl Selection {
         self.started || self.skip == 0 && !matches!(self.from, Some(Bound::Lsn(_)))
     }
 
-    /// Whether the range covers a record.
-    fn covers(&self, span: &Span, lsn: u64) -> bool {
-        let after = match self.from {
+    /// Whether the range has begun with a record.
+    fn begun(&self, span: &Span, lsn: u64) -> bool {
+        match self.from {
             Some(Bound::Lsn(from)) => lsn >= from,
             Some(Bound::Place(from)) => end(span) > from,
             None => true,
-        };
-        let before = match self.to {
-            Some(Bound::Lsn(to)) => lsn <= to,
-            Some(Bound::Place(to)) => begin(span) <= to,
-            None => true,
-        };
-        after && before
+        }
+    }
+
+    /// Whether the range ends before a record.
+    fn ended(&self, span: &Span, lsn: u64) -> bool {
+        match self.to {
+            Some(Bound::Lsn(to)) => lsn > to,
+            Some(Bound::Place(to)) => begin(span) > to,
+            None => false,
+        }
     }
 
     /// Whether the range covers a span without a position: what stands between two records belongs to both. Where it
@@ -247,7 +268,7 @@ pub fn count(log: &Log, mut selection: Selection, mut progress: impl FnMut(u64))
     let mut meter = Meter::default();
     while let Some(found) = scan.next()? {
         progress(meter.add(&found.span));
-        selection.take(found, log.format(), |found, _| count += u64::from(found.record.is_some()));
+        selection.take(&found, log.format(), |found, _| count += u64::from(found.record.is_some()));
     }
     Ok(count)
 }

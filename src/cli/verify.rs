@@ -60,7 +60,7 @@ pub fn run(args: &VerifyArgs, context: &Context) -> anyhow::Result<Exit> {
 /// Bytes of all logs. What cannot be measured cannot be read either, and says so when its turn comes.
 fn total(args: &VerifyArgs) -> u64 {
     let files = args.logs.iter().filter(|path| path.as_os_str() != "-");
-    files.filter_map(|path| Log::open(path, args.format.format).ok()?.len().ok()).sum()
+    files.filter_map(|path| Log::open(path, args.format.format).ok()?.bytes().ok()).sum()
 }
 
 fn check(path: &Path, args: &VerifyArgs, context: &Context, threads: usize, progress: &Progress) -> Checked {

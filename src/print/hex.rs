@@ -28,6 +28,17 @@ pub fn encode(bytes: &[u8], buffer: &mut Vec<u8>) {
     }
 }
 
+/// The eight digits of a number.
+#[inline]
+pub fn digits(number: u32) -> [u8; 8] {
+    let mut digits = [0; 8];
+    let (room, _) = digits.as_chunks_mut::<2>();
+    for (pair, byte) in room.iter_mut().zip(number.to_be_bytes()) {
+        *pair = PAIRS[byte as usize];
+    }
+    digits
+}
+
 /// The panel: 16 bytes a row, indented, offsets counted from the first byte.
 pub fn panel(bytes: &[u8], look: Look, out: &mut Out) {
     for (row, bytes) in bytes.chunks(PER_ROW).enumerate() {

@@ -1,5 +1,6 @@
 //! Printers: the only writers to standard output. Events in, text or JSON out; what comes from a log is escaped here.
 
+pub mod changes;
 pub mod hex;
 pub mod json;
 mod out;
@@ -57,7 +58,7 @@ impl<T: Display> Display for Painted<T> {
 pub trait Spans {
     /// Before the first.
     fn begin(&mut self, out: &mut Out);
-    /// The next; `beyond` says that damage stands before it.
+    /// The next: a record's line where it has one, else the span's. `beyond` says that damage stands before it.
     fn span(&mut self, found: &Found<'_>, beyond: bool, out: &mut Out);
 }
 

@@ -1,6 +1,8 @@
 //! A report as text, for somebody at three in the morning: the sentence that matters, its evidence, the next command.
 
+use std::ffi::OsStr;
 use std::fmt::Display;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
@@ -58,11 +60,16 @@ impl Page<'_> {
             Verdict::TornTail => format!("a write never finished{at}; nothing acknowledged is proven lost"),
             Verdict::Corrupt => format!("acknowledged data is damaged{at}"),
             Verdict::Incomplete => {
-                let gap = self.report.faults.iter().find_map(|span| match span.kind {
+                let faults = &self.report.faults;
+                let gap = faults.iter().find_map(|span| match span.kind {
                     Kind::Gap(gap) => Some(gap.to_string()),
                     _ => None,
                 });
-                format!("{}; what is there is intact", gap.unwrap_or_else(|| "a part is missing".into()))
+                let gap = gap.unwrap_or_else(|| "a part is missing".into());
+                match faults.iter().find(|span| !matches!(span.kind, Kind::Gap(_))) {
+                    Some(torn) => format!("{gap}; besides, a write never finished{}", self.place_of(torn)),
+                    None => format!("{gap}; what is there is intact"),
+                }
             }
         }
     }
@@ -72,7 +79,7 @@ impl Page<'_> {
         let mut text = format!("{}, {} ({})", self.counts(&report.prefix), Size(report.bytes), self.format.name());
         let loose = report.prefix.records - report.prefix.committed_records;
         if self.format.has_transactions() && loose > 0 {
-            text += &format!("; the last {} not committed", self.noun(loose));
+            text += &format!("; {} at the end not committed", self.noun(loose));
         }
         if report.stale_bytes > 0 {
             text += &format!("; {} of an earlier life of the file", Size(report.stale_bytes));
@@ -87,11 +94,12 @@ impl Page<'_> {
     fn place_of(&self, span: &Span) -> String {
         let end = self.report.prefix.end;
         let mut text = format!(" at offset {}", span.offset);
-        let next = self.report.prefix.last.map(|last| self.format.position(last));
+        let next = self.report.prefix.last.map(|last| self.position(last));
         match next {
             Some(Position::Number(last)) if (span.segment, span.offset) == (end.segment, end.offset) => {
                 text += &format!(" ({} {})", self.format.record_noun(), last + 1);
             }
+            None if span.offset == 0 => text += " (the header)",
             _ if self.log.segments().len() > 1 => text += &format!(" of {}", self.segment(span.segment)),
             _ => {}
         }
@@ -135,21 +143,25 @@ impl Page<'_> {
         let report = self.report;
         let mut before = self.counts(&report.prefix);
         if let (Some(first), Some(last)) = (report.prefix.first, report.prefix.last) {
-            before += &format!(", {} to {}", self.format.position(first), self.format.position(last));
+            before += &format!("; {} to {}", self.position(first), self.position(last));
         }
         self.entry("before", &before, out);
         if self.format.has_transactions() {
             let mut committed = format!("up to {}", self.place(report.prefix.committed_end));
             if let Some(lsn) = report.prefix.committed {
-                committed += &format!(", {} {}", self.format.record_noun(), self.format.position(lsn));
+                committed += &format!(", {} {}", self.format.record_noun(), self.position(lsn));
             }
             if let Some(time) = report.prefix.committed_time {
                 committed += &format!(", {}", Time(time));
             }
+            let loose = report.prefix.records - report.prefix.committed_records;
+            if loose > 0 {
+                committed += &format!("; {} behind it not committed", self.noun(loose));
+            }
             self.entry("committed", &committed, out);
         }
         if report.beyond.records > 0 {
-            self.entry("behind", &format!("{}, intact", self.counts(&report.beyond)), out);
+            self.entry("behind", &format!("intact: {}", self.counts(&report.beyond)), out);
         }
     }
 
@@ -183,21 +195,39 @@ impl Page<'_> {
                 self.entry("next", &command(format!("waltool repair --dry-run {log}")), out);
                 self.entry("", &"shows what a cut would take away; without --dry-run it cuts", out);
             }
-            Verdict::Corrupt | Verdict::Incomplete => {
+            verdict @ (Verdict::Corrupt | Verdict::Incomplete) => {
                 let output = quoted(&beside(path));
-                self.entry("next", &command(format!("waltool repair --salvage --output {output} {log}")), out);
+                let mut label = "next";
+                if verdict == Verdict::Incomplete {
+                    self.entry(label, &"bring the missing part back if there is a copy of it; if there is none:", out);
+                    label = "";
+                }
+                if self.report.faults.iter().any(|span| span.kind.fault().is_some_and(|fault| fault.flip().is_some())) {
+                    self.entry(label, &command(format!("waltool repair --fix-bit {log}")), out);
+                    self.entry(
+                        "",
+                        &"puts the flipped bit right and keeps the byte as it was; where that is not all:",
+                        out,
+                    );
+                    label = "";
+                }
+                self.entry(label, &command(format!("waltool repair --salvage --output {output} {log}")), out);
                 self.entry("", &"makes a new log of all whole transactions and leaves this one as it is", out);
             }
         }
     }
 
-    /// "64 frames in 7 transactions"
+    /// "64 frames, 7 whole transactions"
     fn counts(&self, totals: &Totals) -> String {
         let records = self.noun(totals.records);
         if !self.format.has_transactions() {
             return records;
         }
         format!("{records}, {}", Counted(totals.transactions, "whole transaction"))
+    }
+
+    fn position(&self, lsn: u64) -> Position {
+        self.format.position(lsn)
     }
 
     fn noun(&self, count: u64) -> String {
@@ -230,6 +260,9 @@ impl Page<'_> {
 /// A name for what is salvaged from a log.
 fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
+    while name.as_bytes().ends_with(b"/") {
+        name = OsStr::from_bytes(&name.as_bytes()[..name.len() - 1]).to_owned();
+    }
     name.push(".salvaged");
     name.into()
 }
@@ -259,6 +292,10 @@ fn wrapped(text: &str, width: Option<usize>) -> Vec<String> {
 /// A line of the summary of several logs: its name, and what was found, or that it could not be read.
 pub type Outcome = (PathBuf, Option<Report>);
 
+fn some(count: u64, shown: &dyn Display) -> String {
+    if count > 0 { shown.to_string() } else { "-".into() }
+}
+
 /// A table of several logs.
 pub fn summary(outcomes: &[Outcome], out: &mut Out) {
     let mut table = Table::new();
@@ -280,12 +317,15 @@ pub fn summary(outcomes: &[Outcome], out: &mut Out) {
             report.verdict().name().into(),
             report.prefix.records.to_string(),
             transactions,
-            Size(report.fault_bytes).to_string(),
-            report.beyond.records.to_string(),
+            some(report.fault_bytes, &Size(report.fault_bytes)),
+            some(report.beyond.records, &report.beyond.records),
         ]);
     }
-    for column in table.column_iter_mut().skip(2) {
-        column.set_cell_alignment(CellAlignment::Right);
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if index >= 2 {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
     }
     for line in table.to_string().lines() {
         out.line(line.trim_end());

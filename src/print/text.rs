@@ -1,6 +1,6 @@
 //! A dump as text: rows that stream, in columns that are set before the first.
 
-use std::fmt::{Display, Write as _};
+use std::fmt::Write as _;
 
 use waltool::format::{Fields, Position, Record, Value};
 use waltool::scan::Found;
@@ -25,6 +25,8 @@ pub struct Rows<'l> {
 #[derive(Clone, Copy)]
 struct Columns {
     position: usize,
+    /// What a position of segment and offset takes.
+    segment_offset: usize,
     offset: usize,
     len: usize,
     kind: usize,
@@ -37,14 +39,16 @@ impl Columns {
         let format = log.format();
         let digits = |number: u64| number.max(1).ilog10() as usize + 1;
         // The length is a guess for a stream, and rows that need more take it.
-        let bytes = digits(log.len().unwrap_or(0));
+        let bytes = digits(log.bytes().unwrap_or(0));
+        let segment_offset = Position::SegmentOffset(0).to_string().len();
         let position = match format.position(0) {
             Position::Number(_) => bytes,
-            Position::SegmentOffset(_) => format.position(0).to_string().len(),
+            Position::SegmentOffset(_) => segment_offset,
         };
         let kinds = format.kinds().iter().map(|kind| kind.len());
         Self {
             position: position.max("position".len()),
+            segment_offset,
             offset: bytes.max("offset".len()),
             len: "length".len(),
             kind: kinds.chain(["unwritten".len()]).max().unwrap_or(0),
@@ -61,25 +65,40 @@ impl<'l> Rows<'l> {
     }
 
     /// The columns up to the length, which all rows have.
-    fn start(&mut self, position: &dyn Display, span: &Span) {
-        let Columns { position: at, offset, len, .. } = self.columns;
-        self.row.clear();
-        let position = position.to_string();
-        let _ = write!(self.row, "{position:>at$}  {:>offset$}  {:>len$}", span.offset, span.len);
+    fn start(&self, position: Option<Position>, span: &Span, out: &mut Out) {
+        let Columns { position: width, offset, len, .. } = self.columns;
+        match position {
+            Some(Position::Number(number)) => out.number_right(number, width),
+            Some(position) => {
+                out.blanks(width - self.columns.segment_offset);
+                out.position(position);
+            }
+            None => {
+                out.blanks(width - 1);
+                out.put(b"-");
+            }
+        }
+        out.put(b"  ");
+        out.number_right(span.offset, offset);
+        out.put(b"  ");
+        out.number_right(span.len, len);
+        out.put(b"  ");
     }
 
     fn record(&mut self, span: &Span, record: &Record<'_>, beyond: bool, out: &mut Out) {
         let format = self.log.format();
-        self.start(&format.position(record.meta.lsn), span);
+        self.start(Some(format.position(record.meta.lsn)), span, out);
         let Columns { kind, transaction, commit, .. } = self.columns;
-        let number = match record.meta.transaction {
-            0 => "-".to_string(),
-            number => number.to_string(),
-        };
-        let mark = if record.meta.commit.is_some() { "yes" } else { "" };
-        let name = format.kind(record);
-        let _ = write!(self.row, "  {name:<kind$}  {number:>transaction$}  {mark:<commit$}");
-        out.put(self.row.as_bytes());
+        out.text_left(format.kind(record), kind + 2);
+        match record.meta.transaction {
+            0 => {
+                out.blanks(transaction - 1);
+                out.put(b"-");
+            }
+            number => out.number_right(number, transaction),
+        }
+        out.put(b"  ");
+        out.text_left(if record.meta.commit.is_some() { "yes" } else { "" }, commit);
         format.describe(record, &mut Words { out, look: self.look });
         if beyond {
             out.text(format_args!("  {}", self.look.paint(DOUBTFUL, "beyond_damage")));
@@ -92,16 +111,18 @@ impl<'l> Rows<'l> {
 
     fn other(&mut self, found: &Found<'_>, out: &mut Out) {
         let span = found.span;
-        self.start(&"-", &span);
+        let start = out.taken(|out| self.start(None, &span, out));
+        self.row.clear();
+        self.row.push_str(&String::from_utf8_lossy(&start));
         let style = match span.kind {
             Kind::Damage(_) | Kind::Torn(_) | Kind::Gap(_) => BAD,
             Kind::Header => LABEL,
             Kind::Record(_) | Kind::Padding | Kind::Stale | Kind::Unwritten => ASIDE,
         };
-        let _ = write!(self.row, "  {}", span.kind.name());
+        let _ = write!(self.row, "{}", span.kind.name());
         match span.kind {
             Kind::Damage(fault) | Kind::Torn(fault) => {
-                let _ = write!(self.row, ": {} to offset {}: {fault}", Size(span.len), span.end());
+                let _ = write!(self.row, " to offset {}: {fault}", span.end());
                 if let Some(flip) = fault.flip() {
                     let _ = write!(self.row, "; one flipped bit explains it: byte {}, bit {}", flip.offset, flip.bit);
                 }
@@ -126,7 +147,7 @@ impl<'l> Rows<'l> {
 
 impl Spans for Rows<'_> {
     fn begin(&mut self, out: &mut Out) {
-        let Columns { position, offset, len, kind, transaction, commit } = self.columns;
+        let Columns { position, offset, len, kind, transaction, commit, .. } = self.columns;
         let head = format!(
             "{:>position$}  {:>offset$}  {:>len$}  {:<kind$}  {:>transaction$}  {:<commit$}  fields",
             "position", "offset", "length", "kind", "transaction", "commit"
@@ -135,11 +156,9 @@ impl Spans for Rows<'_> {
     }
 
     fn span(&mut self, found: &Found<'_>, beyond: bool, out: &mut Out) {
-        if !matches!((found.span.kind, &found.record), (Kind::Record(_), Some(_))) {
-            self.other(found, out);
-        }
-        if let Some(record) = &found.record {
-            self.record(&found.span, record, beyond, out);
+        match &found.record {
+            Some(record) => self.record(&found.span, record, beyond, out),
+            None => self.other(found, out),
         }
     }
 }
@@ -152,7 +171,13 @@ struct Words<'o> {
 
 impl Fields for Words<'_> {
     fn field(&mut self, name: &'static str, value: Value<'_>) {
-        self.out.text(format_args!("  {}", self.look.paint(ASIDE, format_args!("{name}="))));
+        self.out.put(b"  ");
+        if self.look.color {
+            self.out.text(self.look.paint(ASIDE, format_args!("{name}=")));
+        } else {
+            self.out.put(name.as_bytes());
+            self.out.put(b"=");
+        }
         match value {
             Value::Number(number) => self.out.number(number),
             Value::Hex(number) => self.out.hex32(number),

@@ -106,7 +106,7 @@ mod header {
     pub const CRC: Range<usize> = 124..128;
 }
 
-mod record {
+pub(super) mod record {
     use super::Range;
 
     pub const MAGIC: Range<usize> = 0..2;

@@ -17,7 +17,7 @@ mod rebuild;
 mod view;
 pub mod writer;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use crate::decode::Decode;
@@ -76,6 +76,10 @@ impl Format for Native {
         let digits = name.to_str()?.strip_suffix(".wal")?;
         let plain = digits.len() == 8 && digits.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c));
         u64::from_str_radix(digits, 16).ok().filter(|&number| plain && number > 0)
+    }
+
+    fn segment_name(&self, number: u64) -> Option<OsString> {
+        u32::try_from(number).ok().map(|number| log_writer::segment_name(number).into())
     }
 
     fn decoder(&self) -> Box<dyn Decode + Send> {

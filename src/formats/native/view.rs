@@ -1,27 +1,26 @@
 //! What a record and a segment header say, field by field.
 
-use super::layout::{RecordHeader, SegmentHeader};
+use super::layout::{self, RECORD_HEADER, SegmentHeader};
 use super::payload::{CLOSE, CONT, Checkpoint, Commit, MORE, RecordKind, Seal, SetLen, Write};
 use crate::format::{Fields, Position, Record, Value};
 
 /// The kinds that a dump can show; PAD is fill, not a record.
 pub(super) const KINDS: &[&str] = &["write", "setlen", "data", "checkpoint", "commit", "seal"];
 
-fn header(record: &Record<'_>) -> Option<RecordHeader> {
-    RecordHeader::parse(record.head.first_chunk()?).ok()
+/// The kind and the flags. The scan has checked the header: a record whose sum fails is none.
+fn kind_and_flags(record: &Record<'_>) -> Option<(RecordKind, u8)> {
+    let head: &[u8; RECORD_HEADER] = record.head.first_chunk()?;
+    Some((RecordKind::from_u8(head[layout::record::KIND])?, head[layout::record::FLAGS]))
 }
 
 pub(super) fn kind(record: &Record<'_>) -> Option<RecordKind> {
-    RecordKind::from_u8(header(record)?.kind)
+    Some(kind_and_flags(record)?.0)
 }
 
 pub(super) fn describe(record: &Record<'_>, out: &mut dyn Fields) {
-    let Some((header, kind)) = header(record).and_then(|header| Some((header, RecordKind::from_u8(header.kind)?)))
-    else {
-        return;
-    };
+    let Some((kind, flags)) = kind_and_flags(record) else { return };
     let payload = record.payload;
-    let flag = |bit: u8| header.flags & bit != 0;
+    let flag = |bit: u8| flags & bit != 0;
     match kind {
         RecordKind::Write => {
             let Some(write) = Write::parse(payload) else { return };

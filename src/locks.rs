@@ -1,0 +1,78 @@
+//! Keeping a log's own program away while its files are changed.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+use rustix::process::{Flock, FlockOffsetType, FlockType};
+
+use crate::error::{Error, Result};
+use crate::format::Lock;
+
+/// A lock that is held until this is dropped. A POSIX record lock also ends when this process closes any other handle of
+/// the same file, so nobody in it should open that file meanwhile.
+#[must_use]
+pub struct Held(Option<File>);
+
+impl Held {
+    /// A lock is really held: a writer would have been noticed, and none can begin.
+    pub fn holds(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+/// Takes the lock that a writer of the log would hold. Without a file to lock there is nothing to take. Creates nothing.
+///
+/// # Errors
+/// [`Error::Refused`] while a writer holds it; [`Error::Read`].
+pub fn hold(lock: &Lock) -> Result<Held> {
+    match lock {
+        Lock::None => Ok(Held(None)),
+        Lock::Flock(path) => flock(path),
+        Lock::Record { path, start, len } => record(path, *start, *len),
+    }
+}
+
+fn flock(path: &Path) -> Result<Held> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Held(None)),
+        other => other.map_err(|source| Error::read(path, source))?,
+    };
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Held(Some(file))),
+        Err(Errno::WOULDBLOCK) => Err(held(path)),
+        Err(errno) => Err(Error::read(path, errno.into())),
+    }
+}
+
+fn record(path: &Path, start: u64, len: u64) -> Result<Held> {
+    let file = match File::options().read(true).write(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Held(None)),
+        Err(_) => return look(path, start, len),
+    };
+    // A lock on the whole file meets every lock on a part of it.
+    match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Held(Some(file))),
+        Err(Errno::AGAIN | Errno::ACCESS) => Err(held(path)),
+        Err(errno) => Err(Error::read(path, errno.into())),
+    }
+}
+
+/// A file that may not be written can still be asked whether somebody holds a lock.
+fn look(path: &Path, start: u64, len: u64) -> Result<Held> {
+    let file = File::open(path).map_err(|source| Error::read(path, source))?;
+    let mut ask = Flock::from(FlockType::WriteLock);
+    (ask.start, ask.length, ask.offset_type) = (start, len, FlockOffsetType::Set);
+    match rustix::process::fcntl_getlk(&file, &ask) {
+        Ok(None) => Ok(Held(None)),
+        Ok(Some(_)) => Err(held(path)),
+        Err(errno) => Err(Error::read(path, errno.into())),
+    }
+}
+
+fn held(path: &Path) -> Error {
+    Error::refused(path, "another program has it open and locked; stop that program first")
+}

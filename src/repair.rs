@@ -1,0 +1,159 @@
+//! Carries a [`Plan`] out: the only code that changes a log found on a disk.
+//!
+//! In place: lock, look again, keep what goes, edit, sync, look again. Killed between any two system calls, the log is
+//! as it was or as it becomes (or, where several segments go, on the way), and the same command finishes the work.
+
+mod undo;
+
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+pub use undo::{Undone, undo};
+
+use crate::durable::{self, Temp};
+use crate::error::{Error, Result};
+use crate::format::Format;
+use crate::locks::{self, Held};
+use crate::log::Log;
+use crate::plan::{Edit, Plan, Wish};
+use crate::quarantine::{self, Kept, Taken};
+use crate::report::Report;
+
+/// What a repair did.
+pub struct Done {
+    /// The files that keep what was taken out.
+    pub kept: Vec<Kept>,
+    /// The log as it is now; `None` where nothing is left of it.
+    pub after: Option<Report>,
+}
+
+/// Repairs `log` where it stands. What goes is kept in `quarantine`, or beside the log. When it returns, both are on the disk.
+///
+/// # Errors
+/// [`Error::Refused`] while the log's program holds its lock, or when the log is no longer as it was when `plan` was made.
+/// [`Error::Write`]: before the first edit nothing has changed.
+pub fn in_place(log: &Log, wish: &Wish, plan: &Plan, quarantine: Option<&Path>) -> Result<Done> {
+    let _lock = lock(log)?;
+    let log = look_again(log, wish, plan)?;
+    let mut kept = Vec::new();
+    for edit in &plan.edits {
+        let (segment, taken, offset) = match *edit {
+            Edit::Truncate { segment, at, .. } => (segment, Taken::Cut, at),
+            Edit::Remove { segment, .. } => (segment, Taken::Cut, 0),
+            Edit::Patch { segment, offset, .. } => (segment, Taken::Byte, offset),
+        };
+        kept.push(quarantine::keep(log.segment_path(segment), taken, offset, quarantine)?);
+    }
+    for edit in &plan.edits {
+        make(&log, edit)?;
+    }
+    Ok(Done { kept, after: report_after(log.path(), log.format())? })
+}
+
+fn lock(log: &Log) -> Result<Held> {
+    locks::hold(&log.format().lock(log.path()))
+}
+
+/// The same log, opened behind the lock, if it still asks for the same plan.
+fn look_again(log: &Log, wish: &Wish, plan: &Plan) -> Result<Log> {
+    let now = Log::open(log.path(), Some(log.format()))?;
+    let report = Report::of(&now, |_| ())?;
+    if Plan::of(&now, &report, wish)? != *plan {
+        return Err(Error::refused(log.path(), "the log has changed since the plan was made; run the command again"));
+    }
+    Ok(now)
+}
+
+fn make(log: &Log, edit: &Edit) -> Result<()> {
+    match *edit {
+        Edit::Truncate { segment, at, .. } => {
+            let path = log.segment_path(segment);
+            let file = durable::open_for_change(path)?;
+            durable::set_len(&file, path, at)?;
+            durable::sync(&file, path)
+        }
+        Edit::Remove { segment, .. } => {
+            let path = log.segment_path(segment);
+            durable::remove(path)?;
+            durable::sync_dir(durable::folder_of(path))
+        }
+        Edit::Patch { segment, offset, bit } => {
+            let path = log.segment_path(segment);
+            let file = durable::open_for_change(path)?;
+            flip(&file, path, offset, bit)?;
+            durable::sync(&file, path)
+        }
+    }
+}
+
+fn flip(file: &std::fs::File, path: &Path, offset: u64, bit: u8) -> Result<()> {
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, offset).map_err(|source| Error::read(path, source))?;
+    durable::write_at(file, path, &[byte[0] ^ 1 << bit], offset)
+}
+
+fn report_after(path: &Path, format: &'static dyn Format) -> Result<Option<Report>> {
+    match Log::open(path, Some(format)) {
+        Ok(log) => Report::of(&log, |_| ()).map(Some),
+        Err(Error::Unknown { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes the repaired log as `new`, a file for a file and a directory for a directory, and leaves `log` as it is. When it
+/// returns, all of `new` is on the disk; before that nothing has that name.
+///
+/// # Errors
+/// [`Error::Refused`] where `new` exists; [`Error::Write`].
+pub fn to_copy(log: &Log, plan: &Plan, new: &Path) -> Result<Done> {
+    durable::must_be_free(new)?;
+    let temp = if log.path().is_dir() {
+        let temp = Temp::folder(new, log.path())?;
+        for (index, segment) in (0..).zip(log.segments()) {
+            copy_segment(log, plan, index, &temp.path().join(&segment.name))?;
+        }
+        temp
+    } else {
+        let mut temp = Temp::file(new, Some(&metadata(log.segment_path(0))?))?;
+        write_segment(log, plan, 0, &mut temp)?;
+        temp
+    };
+    temp.place_new()?;
+    Ok(Done { kept: Vec::new(), after: report_after(new, log.format())? })
+}
+
+fn copy_segment(log: &Log, plan: &Plan, index: u32, to: &Path) -> Result<()> {
+    let gone = |edit: &Edit| matches!(edit, Edit::Remove { segment, .. } if *segment == index);
+    if plan.edits.iter().any(gone) {
+        return Ok(());
+    }
+    let mut temp = Temp::file(to, Some(&metadata(log.segment_path(index))?))?;
+    write_segment(log, plan, index, &mut temp)?;
+    temp.place_new()
+}
+
+fn write_segment(log: &Log, plan: &Plan, index: u32, temp: &mut Temp) -> Result<()> {
+    let from = log.segment_path(index);
+    let (source, mut len) = crate::log::open_regular(from)?;
+    for edit in &plan.edits {
+        if let Edit::Truncate { segment, at, .. } = *edit
+            && segment == index
+        {
+            len = at;
+        }
+    }
+    let path = temp.path().to_owned();
+    durable::copy_prefix(&source, from, len, temp.handle_mut(), &path)?;
+    for edit in &plan.edits {
+        if let Edit::Patch { segment, offset, bit } = *edit
+            && segment == index
+        {
+            flip(temp.handle(), &path, offset, bit)?;
+        }
+    }
+    Ok(())
+}
+
+fn metadata(path: &Path) -> Result<std::fs::Metadata> {
+    std::fs::metadata(path).map_err(|source| Error::read(path, source))
+}

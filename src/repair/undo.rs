@@ -1,0 +1,155 @@
+//! The way back: bytes that a repair kept return to the log.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::lock;
+use crate::durable::{self, CHUNK, Temp};
+use crate::error::{Error, Result};
+use crate::format::Format;
+use crate::log::Log;
+use crate::quarantine::{self, Kept, Taken};
+use crate::sparse::{self, Part};
+
+/// What [`undo`] did.
+pub struct Undone {
+    /// Quarantine files whose bytes are back; they are removed.
+    pub back: Vec<Kept>,
+    /// Quarantine files that no longer fit the log; they stay.
+    pub left: Vec<Kept>,
+    /// Bytes that were put back.
+    pub bytes: u64,
+}
+
+/// Puts back what repairs took out of the log at `path`, the latest cut first. When it returns, the bytes are on the disk, and only then are the
+/// quarantine files removed. An interrupted run is finished by the next.
+///
+/// # Errors
+/// [`Error::Refused`] where there is nothing to put back, where a quarantine file is damaged, and where the log was
+/// written to since.
+pub fn undo(path: &Path, format: Option<&'static dyn Format>, quarantine: Option<&Path>) -> Result<Undone> {
+    let log = Log::open(path, format).ok();
+    let _lock = log.as_ref().map(lock).transpose()?;
+    let is_folder = path.is_dir();
+    let folder = if is_folder { path } else { durable::folder_of(path) };
+    let ours = |name: &OsStr| match &log {
+        _ if !is_folder => Some(name) == path.file_name(),
+        Some(log) => log.format().segment_number(name).is_some(),
+        None => quarantine.is_none(),
+    };
+    let mut left = quarantine::find(quarantine.unwrap_or(folder), &ours)?;
+    if left.is_empty() {
+        return Err(Error::refused(
+            path,
+            "no quarantine file of this log is here; --quarantine-dir names another folder",
+        ));
+    }
+    for kept in &left {
+        kept.open()?;
+    }
+    let mut undone = Undone { back: Vec::new(), left: Vec::new(), bytes: 0 };
+    while let Some(at) = next_fitting(folder, &left)? {
+        let kept = left.remove(at);
+        undone.bytes += put_back(&folder.join(&kept.segment), &kept)?;
+        undone.back.push(kept);
+    }
+    if undone.back.is_empty() {
+        return Err(Error::refused(path, "the log was written to since it was cut; what was kept no longer fits"));
+    }
+    undone.left = left;
+    Ok(undone)
+}
+
+/// The first of `kept` whose bytes belong right where their segment ends now, or where one byte differs by one bit.
+fn next_fitting(folder: &Path, kept: &[Kept]) -> Result<Option<usize>> {
+    let mut fitting = Vec::new();
+    for (at, one) in kept.iter().enumerate() {
+        let segment = folder.join(&one.segment);
+        if fits(&segment, one)? {
+            fitting.push(at);
+        }
+    }
+    let Some(&first) = fitting.first() else { return Ok(None) };
+    let place = |at: usize| (&kept[at].segment, kept[at].taken, kept[at].offset);
+    match fitting.iter().find(|&&other| other != first && place(other) == place(first)) {
+        None => Ok(Some(first)),
+        Some(&other) => {
+            let why = format!("{} fits the same place; move one of the two away", crate::shown(&kept[other].path));
+            Err(Error::refused(&kept[first].path, why))
+        }
+    }
+}
+
+fn fits(segment: &Path, kept: &Kept) -> Result<bool> {
+    let failed = |source| Error::read(segment, source);
+    let file = match File::open(segment) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(kept.taken == Taken::Cut && kept.offset == 0);
+        }
+        other => other.map_err(failed)?,
+    };
+    let len = file.metadata().map_err(failed)?.len();
+    let (content, size) = kept.open()?;
+    match kept.taken {
+        Taken::Cut if len < kept.offset || len > kept.offset + size => Ok(false),
+        Taken::Cut => begun(&file, &content, kept.offset, len).map_err(failed),
+        Taken::Byte => {
+            let (mut is, mut was) = ([0], [0]);
+            if len <= kept.offset || size != 1 {
+                return Ok(false);
+            }
+            file.read_exact_at(&mut is, kept.offset).map_err(failed)?;
+            content.read_exact_at(&mut was, 0).map_err(|source| Error::read(&kept.path, source))?;
+            Ok((is[0] ^ was[0]).count_ones() <= 1)
+        }
+    }
+}
+
+/// What stands behind `offset` is what an interrupted run wrote: the kept bytes, or zeros that did not reach the disk.
+fn begun(file: &File, content: &File, offset: u64, len: u64) -> io::Result<bool> {
+    let (mut is, mut was) = (vec![0; CHUNK], vec![0; CHUNK]);
+    let mut at = offset;
+    while at < len {
+        let n = (len - at).min(CHUNK as u64) as usize;
+        file.read_exact_at(&mut is[..n], at)?;
+        content.read_exact_at(&mut was[..n], at - offset)?;
+        if is[..n].iter().zip(&was[..n]).any(|(is, was)| *is != 0 && is != was) {
+            return Ok(false);
+        }
+        at += n as u64;
+    }
+    Ok(true)
+}
+
+/// Puts the bytes back and makes that durable, then removes the quarantine file. Gives their number.
+fn put_back(segment: &Path, kept: &Kept) -> Result<u64> {
+    let (content, size) = kept.open()?;
+    if segment.symlink_metadata().is_err() {
+        let like = content.metadata().map_err(|source| Error::read(&kept.path, source))?;
+        let mut temp = Temp::file(segment, Some(&like))?;
+        let path = temp.path().to_owned();
+        durable::copy_prefix(&content, &kept.path, size, temp.handle_mut(), &path)?;
+        temp.place_new()?;
+    } else {
+        let file = durable::open_for_change(segment)?;
+        write_back(&content, kept, &file, segment)?;
+        durable::sync(&file, segment)?;
+    }
+    durable::remove(&kept.path)?;
+    durable::sync_dir(durable::folder_of(&kept.path))?;
+    Ok(size)
+}
+
+fn write_back(content: &File, kept: &Kept, file: &File, segment: &Path) -> Result<()> {
+    let failed = |source| Error::read(segment, source);
+    let end = sparse::read(content, &kept.path, 0, u64::MAX, |offset, part| match part {
+        Part::Bytes(bytes) => durable::write_at(file, segment, bytes, kept.offset + offset),
+        Part::Hole(_) => Ok(()),
+    })?;
+    // What a hole leaves out at the end is zeros again.
+    let len = file.metadata().map_err(failed)?.len();
+    if len < kept.offset + end { durable::set_len(file, segment, kept.offset + end) } else { Ok(()) }
+}

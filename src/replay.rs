@@ -1,0 +1,284 @@
+//! Applies the committed records of a log to a target, whole transactions only.
+//!
+//! The log is read twice: a [`Survey`] finds the commit to stop at and everything that speaks against the replay, then the
+//! records up to that commit are applied. Redo is absolute, so replaying twice equals once. Memory is flat.
+
+mod survey;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+pub use survey::{Stop, Survey, Until};
+
+use crate::decode::HEAD_LEN;
+use crate::durable::{self, Gather, Temp};
+use crate::error::{Error, Result};
+use crate::format::{Lock, Op, Record};
+use crate::locks;
+use crate::log::Log;
+use crate::report::Place;
+use crate::scan::Scan;
+use crate::verdict::Verdict;
+use survey::{Write, identity};
+
+/// The longest that a target may become unless the caller says otherwise, in bytes.
+pub const TARGET_MAX: u64 = 1 << 40;
+
+/// Where the result goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To<'a> {
+    /// In the target's place, in one step, once all of it is written and synced.
+    Replace,
+    /// To a new file, which has that name once all of it is written and synced. The target stays as it is.
+    New(&'a Path),
+    /// Into the target as it stands. An interruption leaves it half written; the same replay finishes it.
+    InPlace,
+}
+
+/// A replay that has been looked into and not yet begun.
+pub struct Replay<'l> {
+    log: &'l Log,
+    /// As it was named.
+    target: PathBuf,
+    /// The file itself, behind any symbolic link: that is replaced, not the link.
+    file: PathBuf,
+    /// Kept open to the end: closing any handle of a file gives up this process's record locks on it.
+    base: Option<(File, u64)>,
+    until: Until,
+    /// What it does.
+    pub survey: Survey,
+}
+
+/// What a replay did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Changes made to the target.
+    pub changes: u64,
+    /// Writes that were left out because a later one covers them.
+    pub outdated: u64,
+}
+
+impl<'l> Replay<'l> {
+    /// Looks into a replay of `log` onto `target`, up to `until`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for a wrong target, for one that would become longer than `target_max` bytes, and where there is no
+    /// commit to stop at; [`Error::Read`].
+    pub fn of(log: &'l Log, target: &Path, until: Until, target_max: u64) -> Result<Self> {
+        let base = match std::fs::canonicalize(target) {
+            Ok(_) => Some(crate::log::open_regular(target)?),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && begins_empty(log) => None,
+            Err(source) => return Err(Error::read(target, source)),
+        };
+        let file = std::fs::canonicalize(target).unwrap_or_else(|_| target.into());
+        let head = match &base {
+            Some((file, len)) => head(file, *len).map_err(|source| Error::read(target, source))?,
+            None => Vec::new(),
+        };
+        let survey = Survey::of(log, until, base.as_ref().map_or(0, |(_, len)| *len), &head)?;
+        if survey.len_max > target_max {
+            let why = format!(
+                "the replay would make it {} bytes long, over {target_max}; --max-target-size BYTES permits more",
+                survey.len_max
+            );
+            return Err(Error::refused(target, why));
+        }
+        if let (None, Some(first)) = (survey.stop, survey.first_commit) {
+            let why = format!("its first commit is at {}, behind what --until names", log.format().position(first));
+            return Err(Error::refused(log.path(), why));
+        }
+        Ok(Self { log, target: target.into(), file, base, until, survey })
+    }
+
+    /// The verdict that the result is subject to: what is damaged behind the commit that was asked for is no concern of it.
+    pub fn verdict(&self) -> Verdict {
+        if self.survey.reached { Verdict::Clean } else { self.survey.report.verdict() }
+    }
+
+    /// Whether the target may be changed. A new file may always be written: its state is the one at the last commit before
+    /// the damage, and [`verdict`](Self::verdict) says that more is missing.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub fn permits(&self, to: To<'_>) -> Result<()> {
+        let damaged = matches!(self.verdict(), Verdict::Corrupt | Verdict::Incomplete);
+        match to {
+            To::New(path) => durable::must_be_free(path),
+            To::Replace | To::InPlace if damaged => Err(Error::refused(&self.target, self.why_not())),
+            To::Replace | To::InPlace => Ok(()),
+        }
+    }
+
+    fn why_not(&self) -> String {
+        let report = &self.survey.report;
+        let proof = report.proof().map(|proof| proof.to_string()).unwrap_or_default();
+        let state = match self.survey.stop {
+            Some(stop) => format!("the commit at {}", self.log.format().position(stop.lsn)),
+            None => "what it was before the log".into(),
+        };
+        format!(
+            "the log is {}: {proof}. The target would stay behind at {state}; --output NEW writes that state elsewhere",
+            report.verdict()
+        )
+    }
+
+    /// Applies the log. When it returns, the result is on the disk under its name.
+    ///
+    /// # Errors
+    /// As [`permits`](Self::permits); [`Error::Refused`] while a program has the target locked, and where the log changed since
+    /// it was looked into; [`Error::Write`]. The target is then as it was, unless it was changed in place.
+    pub fn run(&self, to: To<'_>) -> Result<Applied> {
+        self.permits(to)?;
+        let _lock = match to {
+            To::New(_) => None,
+            To::Replace | To::InPlace => Some(locks::hold(&self.lock())?),
+        };
+        match (to, &self.base) {
+            (To::New(path), _) => self.to_temp(path)?.finish(Temp::place_new),
+            (To::Replace | To::InPlace, None) => self.to_temp(&self.file)?.finish(Temp::place_new),
+            (To::Replace, Some(_)) => self.to_temp(&self.file)?.finish(Temp::replace),
+            (To::InPlace, Some(_)) => {
+                let file = durable::open_for_change(&self.file)?;
+                let applied = self.apply(&file, &self.file)?;
+                durable::sync(&file, &self.file)?;
+                Ok(applied)
+            }
+        }
+    }
+
+    /// A lock in the log's database is, for the target, the same lock in the target.
+    fn lock(&self) -> Lock {
+        match self.log.format().lock(self.log.path()) {
+            Lock::Record { start, len, .. } => Lock::Record { path: self.file.clone(), start, len },
+            other => other,
+        }
+    }
+
+    fn to_temp(&self, path: &Path) -> Result<Finished> {
+        let read = |source| Error::read(&self.target, source);
+        let like = self.base.as_ref().map(|(file, _)| file.metadata().map_err(read)).transpose()?;
+        let mut temp = Temp::file(path, like.as_ref())?;
+        let temp_path = temp.path().to_owned();
+        if let Some((file, len)) = &self.base {
+            let kept = if self.log.format().paged() { self.survey.len.min(*len) } else { *len };
+            durable::copy_prefix(file, &self.target, kept, temp.handle_mut(), &temp_path)?;
+        }
+        let applied = self.apply(temp.handle(), &temp_path)?;
+        Ok(Finished { temp, applied })
+    }
+
+    fn apply(&self, file: &File, path: &Path) -> Result<Applied> {
+        let Some(stop) = self.survey.stop else { return Ok(Applied::default()) };
+        let mut applying = Applying {
+            survey: &self.survey,
+            out: Gather::new(file, path),
+            paged: self.log.format().paged(),
+            number: 0,
+            applied: Applied::default(),
+        };
+        let mut scan = Scan::new(self.log);
+        let mut abandoned = self.survey.abandoned.iter().peekable();
+        let mut seen = 0;
+        while let Some(found) = scan.next()? {
+            let span = found.span;
+            seen = found.header.map_or(seen, |header| identity(seen, header));
+            let place = Place { segment: span.segment, offset: span.offset };
+            if place >= stop.end {
+                break;
+            }
+            let Some(record) = &found.record else { continue };
+            while abandoned.next_if(|(_, end)| *end <= place).is_some() {}
+            let counts = abandoned.peek().is_none_or(|(start, _)| place < *start);
+            applying.record(self.log, record, counts)?;
+            if span.end() == stop.end.offset && span.segment == stop.end.segment && record.meta.lsn == stop.lsn {
+                if seen != self.survey.identity_at_stop {
+                    break;
+                }
+                applying.finish()?;
+                return Ok(applying.applied);
+            }
+        }
+        Err(Error::refused(self.log.path(), "the log changed while it was read; run the command again"))
+    }
+
+    /// The point where it was to stop.
+    pub fn until(&self) -> Until {
+        self.until
+    }
+
+    /// The target, as it was named.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+}
+
+/// A log that holds its target's whole history needs no target to begin with.
+fn begins_empty(log: &Log) -> bool {
+    !log.format().paged() && log.segments().first().is_some_and(|segment| segment.number == Some(1))
+}
+
+fn head(file: &File, len: u64) -> std::io::Result<Vec<u8>> {
+    let mut head = vec![0; len.min(HEAD_LEN as u64) as usize];
+    std::os::unix::fs::FileExt::read_exact_at(file, &mut head, 0)?;
+    Ok(head)
+}
+
+struct Finished {
+    temp: Temp,
+    applied: Applied,
+}
+
+impl Finished {
+    fn finish(self, place: fn(Temp) -> Result<()>) -> Result<Applied> {
+        place(self.temp).map(|()| self.applied)
+    }
+}
+
+/// The second reading.
+struct Applying<'a> {
+    survey: &'a Survey,
+    out: Gather<'a>,
+    paged: bool,
+    /// Writes of the log up to here.
+    number: u64,
+    applied: Applied,
+}
+
+impl Applying<'_> {
+    fn record(&mut self, log: &Log, record: &Record<'_>, counts: bool) -> Result<()> {
+        let mut failed = Ok(());
+        let replayed = log.format().replay(record, &mut |op| {
+            let done = self.op(op, counts);
+            failed = std::mem::replace(&mut failed, Ok(())).and(done);
+        });
+        failed?;
+        replayed.map_err(|fault| Error::refused(log.path(), format!("a record cannot be applied: {fault}")))
+    }
+
+    fn op(&mut self, op: Op<'_>, counts: bool) -> Result<()> {
+        let (offset, bytes) = match op {
+            Op::Write { offset, bytes } => (offset, bytes),
+            Op::SetLen(_) if self.paged || !counts => return Ok(()),
+            Op::SetLen(len) => {
+                self.applied.changes += 1;
+                return self.out.set_len(len);
+            }
+        };
+        self.number += 1;
+        let write = Write { number: self.number, offset, len: bytes.len() as u64 };
+        let dropped = self.paged && offset >= self.survey.len;
+        if !counts || dropped {
+            return Ok(());
+        }
+        if self.survey.latest.outdates(&write) {
+            self.applied.outdated += 1;
+            return Ok(());
+        }
+        self.applied.changes += 1;
+        self.out.write(bytes, offset)
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        if self.paged { self.out.set_len(self.survey.len) } else { self.out.flush() }
+    }
+}

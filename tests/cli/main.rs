@@ -1,0 +1,14 @@
+//! The command as scripts and people meet it.
+
+mod bench;
+mod completions;
+mod dump;
+mod help;
+mod inputs;
+#[path = "../logs/mod.rs"]
+mod logs;
+mod output;
+mod readme;
+mod repair;
+mod replay;
+mod verify;
