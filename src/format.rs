@@ -181,6 +181,11 @@ pub enum Lock {
 
 /// Encodes whole transactions as a new log, segment by segment. Knows no files: it appends to `out`.
 pub trait Rebuild {
+    /// An intact header of the old log, before the first segment: the new log is to have its identity. Not called where the old
+    /// log has none.
+    fn belong(&mut self, header: &[u8]) {
+        let _ = header;
+    }
     /// A segment begins that takes the place of the one with this number; `header` is that one's, where it is intact.
     fn segment(&mut self, number: Option<u64>, header: Option<&[u8]>, out: &mut Vec<u8>);
     /// The next record of a whole transaction, as the scan lent it. Records that only the writer can make (marks of closing or

@@ -39,6 +39,8 @@ pub struct Survey {
     /// Records of whole transactions.
     pub records: u64,
     runs: Vec<Run>,
+    /// The first intact header.
+    header: Option<Vec<u8>>,
 }
 
 impl Survey {
@@ -48,12 +50,21 @@ impl Survey {
     /// As [`Scan::next`]; [`Error::Refused`] where there is nothing to salvage, or where damage splits the log into more
     /// runs than memory should hold.
     pub fn of(log: &Log) -> Result<Self> {
-        let mut survey =
-            Self { report: Report::new(log.format()), transactions: 0, intact: 0, records: 0, runs: Vec::new() };
+        let mut survey = Self {
+            report: Report::new(log.format()),
+            transactions: 0,
+            intact: 0,
+            records: 0,
+            runs: Vec::new(),
+            header: None,
+        };
         let mut scan = Scan::new(log);
         let mut place = Standing::default();
         while let Some(found) = scan.next()? {
             survey.report.add(&found);
+            if survey.header.is_none() {
+                survey.header = found.header.map(<[u8]>::to_vec);
+            }
             survey.add(&found, &mut place, !log.format().has_transactions());
             if survey.runs.len() > RUNS_MAX {
                 return Err(Error::refused(
@@ -117,6 +128,9 @@ impl Survey {
         };
         let mut writing =
             Writing { log, temp: &temp, rebuild: log.format().rebuild(), out: Vec::new(), open: None, segment: None };
+        if let Some(header) = &self.header {
+            writing.rebuild.belong(header);
+        }
         writing.all(&self.runs)?;
         let report = Report::of(&Log::open(temp.path(), Some(log.format()))?, |_| ())?;
         let whole = report.prefix.transactions;
