@@ -42,3 +42,8 @@ pub use report::Report;
 pub use scan::Scan;
 pub use shown::{Shown, shown};
 pub use verdict::Verdict;
+
+/// README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
