@@ -29,8 +29,10 @@ struct Chunk {
 struct Work {
     chunks: std::vec::IntoIter<Chunk>,
     /// Counted before their turn to join.
-    counted: BTreeMap<usize, Tally>,
+    counted: BTreeMap<usize, (Tally, Fork)>,
     joined: Tally,
+    /// A decoder that stands behind what has joined.
+    behind: Option<Fork>,
     /// Chunks that have joined.
     count: usize,
     broken: bool,
@@ -61,6 +63,7 @@ pub(crate) fn skim(
         chunks: chunks.into_iter(),
         counted: BTreeMap::new(),
         joined: std::mem::take(tally),
+        behind: None,
         count: 0,
         broken: false,
     });
@@ -72,7 +75,7 @@ pub(crate) fn skim(
     });
     let work = work.into_inner().unwrap_or_else(PoisonError::into_inner);
     *tally = work.joined;
-    scan.decoder().fork(places[work.count]).map_or(Ok(()), |fork| scan.jump(fork))
+    work.behind.map_or(Ok(()), |fork| scan.jump(fork))
 }
 
 /// Where chunks begin; the last chunk, which is left to the scan, begins at the last of them.
@@ -107,7 +110,8 @@ fn work_off(work: &Mutex<Work>, log: &Log, segment: u32, progress: &mut dyn FnMu
         });
         let mut work = lock();
         if good {
-            work.counted.insert(index, tally);
+            let behind = Fork { decoder: fork.decoder, offset: end, counts_from: end };
+            work.counted.insert(index, (tally, behind));
             work.join();
         } else {
             work.broken = true;
@@ -118,8 +122,9 @@ fn work_off(work: &Mutex<Work>, log: &Log, segment: u32, progress: &mut dyn FnMu
 impl Work {
     /// Joins what has been counted, as far as nothing is missing between.
     fn join(&mut self) {
-        while let Some(tally) = self.counted.remove(&self.count) {
+        while let Some((tally, behind)) = self.counted.remove(&self.count) {
             self.joined.join(tally);
+            self.behind = Some(behind);
             self.count += 1;
         }
     }

@@ -274,7 +274,7 @@ impl Report {
         let promise = before.durable.max(behind.durable);
         before.promise(promise);
         behind.promise(promise);
-        self.undecided += before.unproven.count() + behind.unproven.count();
+        self.undecided += before.undecided() + behind.undecided();
         if let Some(offset) = lowest_fault.filter(|&offset| offset < promise) {
             self.evidence.promised = true;
             self.broken.get_or_insert(BrokenPromise { damage: Place { segment, offset }, promise });

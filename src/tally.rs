@@ -26,7 +26,7 @@ pub struct Tally {
     pub durable: u64,
     /// A transaction that begins below this offset is not whole: damage ends here.
     pub floor: u64,
-    /// Commits that no promise covers yet; counted only in a tally of a format whose commits promise.
+    /// Where commits end; kept only in a tally of a format whose commits promise.
     pub unproven: Unproven,
     promising: bool,
 }
@@ -84,6 +84,11 @@ impl Tally {
         }
     }
 
+    /// Commits that no promise covers.
+    pub fn undecided(&self) -> u64 {
+        self.unproven.count(self.durable)
+    }
+
     /// Takes note that all below `durable` had reached the disk.
     pub fn promise(&mut self, durable: u64) {
         self.durable = self.durable.max(durable);
@@ -106,46 +111,97 @@ impl Tally {
     }
 }
 
-/// Commits at the tail that nothing proves durable. A log written without any sync has as many as it has commits, so
-/// only the last of them are kept one by one; the older ones are a number that the next promise above them clears.
+/// Where commits end, to count those that no promise covers. A log written without any sync has as many as it has commits, so
+/// only the last of them are kept one by one, and the older ones are counted by the block: they are proven block by block.
+///
+/// What stands here depends on the commits alone and not on when a promise became known, so parts join to the same whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unproven {
-    older: u64,
+    older: VecDeque<Block>,
     ends: VecDeque<u64>,
 }
 
 const KEPT_MAX: usize = 4096;
+/// A segment of 4 GiB has 128 Ki blocks: two MiB of counts.
+const BLOCK: u64 = 32 * 1024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Block {
+    /// All of its commits end here or before.
+    end: u64,
+    commits: u64,
+}
 
 impl Unproven {
-    /// How many.
-    pub fn count(&self) -> u64 {
-        self.older + self.ends.len() as u64
+    /// How many end behind `durable`.
+    pub fn count(&self, durable: u64) -> u64 {
+        let oldest_kept = self.ends.front().copied().unwrap_or(0);
+        let hit = self.older.iter().filter(|block| block.end > durable && durable < oldest_kept);
+        let older = hit.map(|block| block.commits);
+        let ends = self.ends.iter().filter(|&&end| end > durable);
+        older.sum::<u64>() + ends.count() as u64
     }
 
     #[inline]
     fn push(&mut self, end: u64) {
-        if self.ends.len() == KEPT_MAX {
-            self.ends.pop_front();
-            self.older += 1;
-        }
         self.ends.push_back(end);
+        if self.ends.len() > KEPT_MAX
+            && let Some(oldest) = self.ends.pop_front()
+        {
+            self.push_block(Block { end: oldest.next_multiple_of(BLOCK), commits: 1 });
+        }
     }
 
-    #[inline]
+    fn push_block(&mut self, block: Block) {
+        match self.older.back_mut() {
+            Some(last) if last.end == block.end => last.commits += block.commits,
+            _ => self.older.push_back(block),
+        }
+    }
+
     fn prove(&mut self, durable: u64) {
-        while self.ends.front().is_some_and(|&end| end <= durable) {
-            self.ends.pop_front();
-            self.older = 0;
+        while self.older.front().is_some_and(|block| block.end <= durable) {
+            self.older.pop_front();
         }
     }
 
     fn append(&mut self, next: Unproven) {
-        if next.older > 0 {
-            self.older += self.ends.len() as u64 + next.older;
-            self.ends.clear();
+        if !next.older.is_empty() {
+            for end in std::mem::take(&mut self.ends) {
+                self.push_block(Block { end: end.next_multiple_of(BLOCK), commits: 1 });
+            }
         }
-        for end in next.ends {
-            self.push(end);
+        next.older.into_iter().for_each(|block| self.push_block(block));
+        next.ends.into_iter().for_each(|end| self.push(end));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_count_as_the_whole_does_whatever_is_promised() {
+        let ends: Vec<u64> = (1..20_000).map(|n| n * 48 + n % 7).collect();
+        let all = |ends: &[u64]| {
+            let mut unproven = Unproven::default();
+            ends.iter().for_each(|&end| unproven.push(end));
+            unproven
+        };
+        let whole = all(&ends);
+        for at in [1, 100, 4096, 5000, 15_000, 19_900] {
+            let (mut first, second) = (all(&ends[..at]), all(&ends[at..]));
+            first.append(second);
+            assert_eq!(first, whole, "joined at {at}");
+        }
+        for durable in [0, 47, 48, 100_000, BLOCK * 10, ends[16_000], ends[19_000], ends[19_998]] {
+            let exact = ends.iter().filter(|&&end| end > durable).count() as u64;
+            let count = whole.count(durable);
+            let slack = if durable >= ends[16_000] { 0 } else { BLOCK / 48 };
+            assert!((exact..=exact + slack).contains(&count), "{count} of {exact} above {durable}");
+            let mut proven = whole.clone();
+            proven.prove(durable);
+            assert_eq!(proven.count(durable), count);
         }
     }
 }

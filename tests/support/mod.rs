@@ -106,6 +106,11 @@ impl Bench {
         end.into()
     }
 
+    /// A sync that reached only so far: the commits from now on promise that.
+    pub fn promise_to(&mut self, end: u64) {
+        self.writer.promise(end as u32).unwrap();
+    }
+
     /// Where the segment ends.
     pub fn end(&self) -> u64 {
         self.writer.end().into()
