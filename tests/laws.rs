@@ -82,6 +82,10 @@ fn a_cut_of_a_clean_log_gives_a_prefix_of_its_records_and_no_damage() {
     let mut cuts = 0;
     for mut fixture in met_clean() {
         let all = Read::of(&fixture.log(), 4096);
+        if all.has(|kind| matches!(kind, Kind::Damage(_))) {
+            // What a rolled-back transaction left is clean by its verdict only.
+            continue;
+        }
         let last = fixture.segments.len() - 1;
         let bytes = fixture.segments[last].1.clone();
         // The header of a later segment vouches for the end of the one before; without it, residue there is damage.
