@@ -30,6 +30,7 @@ Register-ArgumentCompleter -Native -CommandName 'waltool' -ScriptBlock {
             [CompletionResult]::new('verify', 'verify', [CompletionResultType]::ParameterValue, 'Check every byte of a log and give a verdict with its evidence')
             [CompletionResult]::new('repair', 'repair', [CompletionResultType]::ParameterValue, 'Cut a torn tail, after saying what the cut loses')
             [CompletionResult]::new('replay', 'replay', [CompletionResultType]::ParameterValue, 'Apply the committed changes of a log to a target file')
+            [CompletionResult]::new('load', 'load', [CompletionResultType]::ParameterValue, 'Build a native log from the lines of `dump --json`')
             [CompletionResult]::new('formats', 'formats', [CompletionResultType]::ParameterValue, 'List the formats that are understood')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print a completion script for a shell')
             [CompletionResult]::new('man', 'man', [CompletionResultType]::ParameterValue, 'Print the manual page')
@@ -104,6 +105,15 @@ Register-ArgumentCompleter -Native -CommandName 'waltool' -ScriptBlock {
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
         }
+        'waltool;load' {
+            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'The log to write, a directory that does not exist')
+            [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'The log to write, a directory that does not exist')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour; `auto` is on a terminal, unless NO_COLOR is set')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'One JSON object')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
         'waltool;formats' {
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour; `auto` is on a terminal, unless NO_COLOR is set')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'One JSON object a format')
@@ -128,6 +138,7 @@ Register-ArgumentCompleter -Native -CommandName 'waltool' -ScriptBlock {
             [CompletionResult]::new('verify', 'verify', [CompletionResultType]::ParameterValue, 'Check every byte of a log and give a verdict with its evidence')
             [CompletionResult]::new('repair', 'repair', [CompletionResultType]::ParameterValue, 'Cut a torn tail, after saying what the cut loses')
             [CompletionResult]::new('replay', 'replay', [CompletionResultType]::ParameterValue, 'Apply the committed changes of a log to a target file')
+            [CompletionResult]::new('load', 'load', [CompletionResultType]::ParameterValue, 'Build a native log from the lines of `dump --json`')
             [CompletionResult]::new('formats', 'formats', [CompletionResultType]::ParameterValue, 'List the formats that are understood')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print a completion script for a shell')
             [CompletionResult]::new('man', 'man', [CompletionResultType]::ParameterValue, 'Print the manual page')
@@ -144,6 +155,9 @@ Register-ArgumentCompleter -Native -CommandName 'waltool' -ScriptBlock {
             break
         }
         'waltool;help;replay' {
+            break
+        }
+        'waltool;help;load' {
             break
         }
         'waltool;help;formats' {

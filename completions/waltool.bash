@@ -28,6 +28,9 @@ _waltool() {
             waltool,help)
                 cmd="waltool__subcmd__help"
                 ;;
+            waltool,load)
+                cmd="waltool__subcmd__load"
+                ;;
             waltool,man)
                 cmd="waltool__subcmd__man"
                 ;;
@@ -52,6 +55,9 @@ _waltool() {
             waltool__subcmd__help,help)
                 cmd="waltool__subcmd__help__subcmd__help"
                 ;;
+            waltool__subcmd__help,load)
+                cmd="waltool__subcmd__help__subcmd__load"
+                ;;
             waltool__subcmd__help,man)
                 cmd="waltool__subcmd__help__subcmd__man"
                 ;;
@@ -71,7 +77,7 @@ _waltool() {
 
     case "${cmd}" in
         waltool)
-            opts="-h -V --color --help --version dump verify repair replay formats completions man help"
+            opts="-h -V --color --help --version dump verify repair replay load formats completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -175,7 +181,7 @@ _waltool() {
             return 0
             ;;
         waltool__subcmd__help)
-            opts="dump verify repair replay formats completions man help"
+            opts="dump verify repair replay load formats completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -244,6 +250,20 @@ _waltool() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        waltool__subcmd__help__subcmd__load)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         waltool__subcmd__help__subcmd__man)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -293,6 +313,32 @@ _waltool() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waltool__subcmd__load)
+            opts="-o -h --output --json --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

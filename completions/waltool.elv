@@ -27,6 +27,7 @@ set edit:completion:arg-completer[waltool] = {|@words|
             cand verify 'Check every byte of a log and give a verdict with its evidence'
             cand repair 'Cut a torn tail, after saying what the cut loses'
             cand replay 'Apply the committed changes of a log to a target file'
+            cand load 'Build a native log from the lines of `dump --json`'
             cand formats 'List the formats that are understood'
             cand completions 'Print a completion script for a shell'
             cand man 'Print the manual page'
@@ -96,6 +97,14 @@ set edit:completion:arg-completer[waltool] = {|@words|
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
+        &'waltool;load'= {
+            cand -o 'The log to write, a directory that does not exist'
+            cand --output 'The log to write, a directory that does not exist'
+            cand --color 'When to use colour; `auto` is on a terminal, unless NO_COLOR is set'
+            cand --json 'One JSON object'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
         &'waltool;formats'= {
             cand --color 'When to use colour; `auto` is on a terminal, unless NO_COLOR is set'
             cand --json 'One JSON object a format'
@@ -117,6 +126,7 @@ set edit:completion:arg-completer[waltool] = {|@words|
             cand verify 'Check every byte of a log and give a verdict with its evidence'
             cand repair 'Cut a torn tail, after saying what the cut loses'
             cand replay 'Apply the committed changes of a log to a target file'
+            cand load 'Build a native log from the lines of `dump --json`'
             cand formats 'List the formats that are understood'
             cand completions 'Print a completion script for a shell'
             cand man 'Print the manual page'
@@ -129,6 +139,8 @@ set edit:completion:arg-completer[waltool] = {|@words|
         &'waltool;help;repair'= {
         }
         &'waltool;help;replay'= {
+        }
+        &'waltool;help;load'= {
         }
         &'waltool;help;formats'= {
         }

@@ -2,9 +2,9 @@
 //! file unless its name says so, and nothing follows a symbolic link in a name that it creates.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FlockOperation, Gid, Mode, RenameFlags, Uid};
@@ -15,6 +15,7 @@ use crate::sparse::{self, Part, Sum};
 
 /// Mode of a file that has no original: its owner's only, for logs hold what databases hold.
 const PRIVATE: u32 = 0o600;
+const PRIVATE_FOLDER: u32 = 0o700;
 /// Bytes that a copy moves at a time.
 pub const CHUNK: usize = 256 * 1024;
 
@@ -216,6 +217,18 @@ impl Temp {
     /// [`Error::Write`].
     pub fn folder(target: &Path, like: &Path) -> Result<Self> {
         let mode = std::fs::metadata(like).map_err(|source| Error::read(like, source))?.permissions();
+        Self::folder_with(target, mode)
+    }
+
+    /// As [`folder`](Self::folder), for its owner only.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn private_folder(target: &Path) -> Result<Self> {
+        Self::folder_with(target, Permissions::from_mode(PRIVATE_FOLDER))
+    }
+
+    fn folder_with(target: &Path, mode: Permissions) -> Result<Self> {
         let path = folder_of(target).join(temp_name(target));
         if path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
             std::fs::remove_dir_all(&path).map_err(|source| Error::write(&path, "remove", source))?;

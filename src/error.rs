@@ -65,6 +65,16 @@ pub enum Error {
         /// Its value.
         value: u64,
     },
+    /// A line of a dump that no log can be made of.
+    #[error("{}: line {line}: {}", crate::shown(path), crate::Shown(why.as_bytes()))]
+    Line {
+        /// The file of the dump.
+        path: PathBuf,
+        /// The number of the line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The arguments do not make sense together.
     #[error("{0}")]
     Usage(String),
@@ -102,7 +112,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
-            Self::Unknown { .. } | Self::TooNew { .. } => 5,
+            Self::Unknown { .. } | Self::TooNew { .. } | Self::Line { .. } => 5,
             Self::Read { .. } | Self::Write { .. } | Self::NotRegular { .. } | Self::Changed { .. } => 6,
             Self::Refused { .. } => 7,
         }

@@ -8,7 +8,7 @@
 //! - [`log`], [`scan`]: a path becomes segments, segments become spans;
 //! - [`verdict`], [`report`], [`ranges`]: folds of a scan;
 //! - [`durable`], [`locks`]: the steps of every change to a file;
-//! - [`plan`], [`repair`], [`quarantine`], [`salvage`], [`replay`]: what changes logs and their targets.
+//! - [`plan`], [`repair`], [`quarantine`], [`salvage`], [`replay`], [`load`]: what changes logs and their targets.
 
 pub mod bitflip;
 pub mod bytes;
@@ -18,6 +18,7 @@ pub mod durable;
 pub mod error;
 pub mod format;
 pub mod formats;
+pub mod load;
 pub mod locks;
 pub mod log;
 mod parallel;
@@ -42,3 +43,8 @@ pub use report::Report;
 pub use scan::Scan;
 pub use shown::{Shown, shown};
 pub use verdict::Verdict;
+
+/// README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

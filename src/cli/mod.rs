@@ -5,6 +5,7 @@ mod context;
 mod dump;
 mod exit;
 mod formats;
+mod load;
 mod man;
 pub mod message;
 mod progress;
@@ -59,6 +60,7 @@ enum Command {
     Verify(verify::VerifyArgs),
     Repair(repair::RepairArgs),
     Replay(replay::ReplayArgs),
+    Load(load::LoadArgs),
     Formats(formats::FormatsArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -71,6 +73,7 @@ impl Command {
             Self::Verify(args) => verify::run(args, context),
             Self::Repair(args) => repair::run(args, context),
             Self::Replay(args) => replay::run(args, context),
+            Self::Load(args) => load::run(args, context),
             Self::Formats(args) => formats::run(args, context),
             Self::Completions(args) => completions::run(args, context),
             Self::Man(args) => man::run(args, context),

@@ -1,8 +1,9 @@
-//! JSON of the commands that change something: `repair` and `replay`, one object each.
+//! JSON of the commands that write something: `repair`, `replay` and `load`, one object each.
 
 use std::path::Path;
 
 use waltool::format::Format;
+use waltool::load::Loaded;
 use waltool::plan::{Edit, Loss, Plan};
 use waltool::ranges::Ranges;
 use waltool::repair::{Done, Undone};
@@ -97,6 +98,22 @@ pub fn replay(log: &Log, replay: &Replay<'_>, output: Option<&Path>, applied: Op
     object.number("changes", survey.changes);
     ranges(&survey.ranges, &mut object);
     object.number("target_bytes", survey.len);
+    object.end();
+    out.put(b"\n");
+}
+
+/// A log that was loaded.
+pub fn load(log: &Path, loaded: &Loaded, out: &mut Out) {
+    let report = &loaded.report;
+    let mut object = begin(log, out);
+    object.text("format", report.format().name());
+    object.text("verdict", report.verdict().name());
+    object.number("segments", report.segments);
+    object.number("bytes", report.bytes);
+    object.number("records", report.prefix.records);
+    object.number("transactions", report.prefix.transactions);
+    object.number("uncommitted", loaded.uncommitted);
+    object.number("moved", loaded.moved);
     object.end();
     out.put(b"\n");
 }

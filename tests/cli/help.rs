@@ -4,7 +4,7 @@ use crate::bench::{Bench, run, waltool};
 
 #[test]
 fn the_help_of_each_command_names_its_options() {
-    let commands: [(&str, &[&str]); 5] = [
+    let commands: [(&str, &[&str]); 6] = [
         (
             "dump",
             &[
@@ -27,6 +27,7 @@ fn the_help_of_each_command_names_its_options() {
             ],
         ),
         ("verify", &["--json", "--quiet", "--jobs", "--format", "--color", "Examples:"]),
+        ("load", &["FILE", "--output", "--json", "target_offset", "Exit codes:", "Examples:"]),
         ("formats", &["--json"]),
         ("completions", &["bash", "zsh", "fish", "powershell", "elvish"]),
         ("man", &["Examples:"]),

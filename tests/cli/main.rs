@@ -5,6 +5,7 @@ mod completions;
 mod dump;
 mod help;
 mod inputs;
+mod load;
 #[path = "../logs/mod.rs"]
 mod logs;
 mod output;
