@@ -1,0 +1,152 @@
+//! What stands where no intact record does, and what it still says.
+
+use super::{Decoder, body};
+use crate::bitflip::{self, Flip, Place};
+use crate::bytes::all_zero;
+use crate::decode::{Class, Decode, Input, Need, Step, Testimony};
+use crate::formats::native::layout::{ALIGN, PAYLOAD_MAX, RECORD_HEADER, RECORD_MAGIC, RecordFault, RecordHeader};
+use crate::formats::native::payload::{CLOSE, Commit, RecordKind};
+use crate::span::Fault;
+
+/// Searches for a flipped bit cost as much as reading a record some hundred times; a log with more bad records than this is
+/// past single-bit evidence.
+const FLIP_SEARCHES_MAX: u32 = 64;
+
+/// How every COMMIT begins.
+const COMMIT_START: [u8; 3] = [RECORD_MAGIC[0], RECORD_MAGIC[1], RecordKind::Commit as u8];
+
+impl Decoder {
+    #[cold]
+    pub(super) fn bad_payload(&mut self, offset: u64, header: &RecordHeader, computed: u32) -> Step {
+        self.transaction = 0;
+        let len = header.total_len();
+        let covered = len - RECORD_HEADER;
+        let place = self.search(|| bitflip::crc32(covered, header.payload_crc, computed));
+        let flip = match place {
+            Some(Place::Covered { byte, bit }) => Some(Flip { offset: offset + (RECORD_HEADER + byte) as u64, bit }),
+            // A flip in the stored sum would break the header's own checksum, and that one holds.
+            Some(Place::Stored { .. }) | None => None,
+        };
+        let fault = Fault::Checksum { stored: header.payload_crc.into(), computed: computed.into(), flip };
+        Step { len, class: claimed(fault, header) }
+    }
+
+    /// The header that stands here with one bit put back, if it is one of this segment and this place.
+    pub(super) fn mend(&self, input: &Input<'_>, flip: Flip) -> Option<RecordHeader> {
+        let mut head: [u8; RECORD_HEADER] = *input.bytes.first_chunk()?;
+        *head.get_mut(flip.offset.checked_sub(input.offset)? as usize)? ^= 1 << flip.bit;
+        self.header_here(&Input { bytes: &head, ..*input })
+    }
+
+    /// A record of which one bit of the header is wrong: it is damage, and its length can be believed.
+    pub(super) fn mended(&mut self, input: &Input<'_>, header: &RecordHeader, fault: Fault) -> Result<Step, Need> {
+        let record = input.upto(header.total_len())?;
+        self.transaction = 0;
+        self.testimony = Testimony { durable: promise(input, header).unwrap_or(0), ..Testimony::default() };
+        Ok(Step { len: record.len(), class: claimed(fault, header) })
+    }
+
+    /// No header stands here: never written, cut, or hit. Its length is lost with it, so reading resumes at the next block.
+    #[cold]
+    pub(super) fn no_record(&mut self, input: &Input<'_>, fault: Option<RecordFault>) -> Result<Step, Need> {
+        let rest = input.upto(self.rest(input.offset))?;
+        if all_zero(rest) {
+            return Ok(Step { len: rest.len(), class: self.zeros(input.offset) });
+        }
+        let fault = match fault {
+            None => Fault::Cut { need: RECORD_HEADER as u64, have: rest.len() as u64 },
+            Some(RecordFault::Checksum { stored, computed }) => {
+                let covered = RECORD_HEADER - 4;
+                let place = self.search(|| bitflip::crc32(covered, stored, computed));
+                let fault = checksum_fault(stored, computed, place, input.offset, covered);
+                if let Some(header) = fault.flip().and_then(|flip| self.mend(input, flip)) {
+                    return self.mended(input, &header, fault);
+                }
+                fault
+            }
+            Some(RecordFault::Length(len)) => Fault::Length { len: len.into(), max: PAYLOAD_MAX as u64 },
+            Some(RecordFault::Kind) => Fault::Type(0),
+            Some(RecordFault::Magic(_) | RecordFault::Reserved(_)) => Fault::Reserved,
+        };
+        self.transaction = 0;
+        self.rest_is_damage(input, fault)
+    }
+
+    /// An intact header, of another segment or another place.
+    #[cold]
+    pub(super) fn misplaced(&mut self, input: &Input<'_>, header: &RecordHeader) -> Result<Step, Need> {
+        if self.nonce.is_none() && u64::from(header.offset) == input.offset {
+            // Both headers are gone: the records themselves say which segment this was.
+            self.nonce = Some(header.nonce);
+            self.limit = self.limit_by_next();
+            return self.step(input);
+        }
+        self.transaction = 0;
+        let fault = match self.nonce {
+            Some(nonce) if nonce != header.nonce => {
+                Fault::Identity { found: header.nonce.into(), expected: nonce.into() }
+            }
+            _ => Fault::Identity { found: header.offset.into(), expected: input.offset },
+        };
+        self.rest_is_damage(input, fault)
+    }
+
+    /// Damage up to the last byte of the block that is not zero.
+    pub(super) fn rest_is_damage(&mut self, input: &Input<'_>, fault: Fault) -> Result<Step, Need> {
+        let rest = input.upto(self.rest(input.offset))?;
+        let used = rest.iter().rposition(|&byte| byte != 0).map_or(rest.len(), |last| (last + 1).next_multiple_of(8));
+        let used = used.min(rest.len());
+        self.testimony = self.hidden(&Input { bytes: &rest[..used], ..*input });
+        Ok(Step { len: used, class: Class::damage(fault) })
+    }
+
+    /// What the commits say to which the length of a hit record does not lead. None of them is taken for a record, lest bytes
+    /// of a payload ever be; but a commit with the nonce of this segment and its own offset was written here, and what it
+    /// promises had been synced.
+    pub(super) fn hidden(&self, input: &Input<'_>) -> Testimony {
+        let mut testimony = Testimony::default();
+        let mut ends = Vec::new();
+        for at in (ALIGN..input.bytes.len()).step_by(ALIGN) {
+            let here = input.skip(at);
+            if !here.bytes.starts_with(&COMMIT_START) {
+                continue;
+            }
+            if let Some(durable) = self.header_here(&here).and_then(|header| promise(&here, &header)) {
+                testimony.durable = testimony.durable.max(durable);
+                ends.push(here.offset + (RECORD_HEADER + Commit::LEN) as u64);
+            }
+        }
+        testimony.commits = ends.iter().filter(|&&end| end > testimony.durable).count() as u64;
+        testimony.end = ends.last().copied().unwrap_or(0);
+        testimony
+    }
+
+    pub(super) fn search(&mut self, find: impl FnOnce() -> Option<Place>) -> Option<Place> {
+        if self.flip_searches == FLIP_SEARCHES_MAX {
+            return None;
+        }
+        self.flip_searches += 1;
+        find()
+    }
+}
+
+/// The promise of an intact commit that stands here.
+pub(super) fn promise(input: &Input<'_>, header: &RecordHeader) -> Option<u64> {
+    let is_commit = header.kind == u8::from(RecordKind::Commit);
+    let payload = body(input, header).filter(|_| is_commit)?.get(..header.len.into())?;
+    let durable = Commit::parse(payload)?.durable_off;
+    (durable <= header.offset).then_some(durable.into())
+}
+
+pub(super) fn claimed(fault: Fault, header: &RecordHeader) -> Class {
+    let claims_commit = header.kind == u8::from(RecordKind::Commit) && header.flags & CLOSE == 0;
+    Class::Damage { fault, claims_commit }
+}
+
+pub(super) fn checksum_fault(stored: u32, computed: u32, place: Option<Place>, offset: u64, crc_at: usize) -> Fault {
+    let flip = place.map(|place| match place {
+        Place::Covered { byte, bit } => Flip { offset: offset + byte as u64, bit },
+        Place::Stored { byte, bit } => Flip { offset: offset + (crc_at + byte) as u64, bit },
+    });
+    Fault::Checksum { stored: stored.into(), computed: computed.into(), flip }
+}

@@ -1,0 +1,188 @@
+//! Native logs at the edges: newer versions, sparse files, chains that break in odd places.
+
+mod support;
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+
+use support::{Bench, Disk, Read, pattern};
+use waltool::formats::native::layout::{HEADER_LEN, SegmentHeader, TWIN};
+use waltool::span::{Fault, Gap, Kind};
+use waltool::{Error, Log, Report, Scan, Verdict};
+
+fn chained(segments: u32) -> Disk {
+    let mut bench = Bench::new();
+    for segment in 0..segments {
+        bench.write(u64::from(segment), &pattern(400, segment as usize));
+        bench.commit();
+        if segment + 1 < segments {
+            bench.rotate();
+        }
+    }
+    bench.disk()
+}
+
+fn reheaded(mut disk: Disk, segment: usize, copies: &[usize], change: impl Fn(&mut SegmentHeader)) -> Disk {
+    let mut header = SegmentHeader::parse(disk.file(segment)).unwrap();
+    change(&mut header);
+    for &at in copies {
+        disk.file(segment)[at..at + HEADER_LEN].copy_from_slice(&header.encode());
+    }
+    disk
+}
+
+#[test]
+fn a_newer_version_in_either_header_is_newer_and_not_damage() {
+    for copies in [&[0, TWIN][..], &[0], &[TWIN]] {
+        let mut disk = reheaded(chained(1), 0, copies, |header| header.version = 2);
+        if copies == [TWIN] {
+            // The first copy is hit, so only the other can say it.
+            disk = disk.zero(0, 0..512);
+        }
+        let error = Report::of(&disk.log(), |_| {}).err();
+        assert!(matches!(error, Some(Error::TooNew { value: 2, .. })), "{copies:?}: {error:?}");
+    }
+}
+
+#[test]
+fn two_intact_headers_that_differ_are_damage() {
+    let report = reheaded(chained(1), 0, &[TWIN], |header| header.created_ns += 1).report();
+    assert_eq!(report.verdict(), Verdict::Corrupt);
+    assert!(matches!(report.faults[0].kind, Kind::Damage(Fault::Identity { .. })), "{:?}", report.faults);
+}
+
+#[test]
+fn a_single_segment_misses_nothing_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in chained(3).0 {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        let report = Report::of(&Log::open(&path, None).unwrap(), |_| {}).unwrap();
+        assert_eq!(report.verdict(), Verdict::Clean, "{}", path.display());
+    }
+}
+
+#[test]
+fn the_lowest_segments_may_be_gone() {
+    let report = chained(4).lose(0).lose(0).report();
+    assert_eq!((report.verdict(), report.prefix.transactions), (Verdict::Clean, 2));
+}
+
+#[test]
+fn several_missing_segments_are_one_gap() {
+    let report = chained(5).lose(1).lose(1).report();
+    let missing = Kind::Gap(Gap::Missing { first: 2, last: 3 });
+    assert_eq!(report.faults.iter().map(|span| span.kind).collect::<Vec<_>>(), [missing]);
+    assert_eq!((report.verdict(), report.beyond.transactions), (Verdict::Incomplete, 2));
+}
+
+#[test]
+fn an_empty_file_is_no_clean_segment() {
+    for segment in 0..3 {
+        let report = chained(3).cut(segment, 0).report();
+        assert_ne!(report.verdict(), Verdict::Clean, "segment {segment}");
+        assert_eq!(
+            report.bytes,
+            chained(3).0.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>()
+                - chained(3).0[segment].1.len() as u64
+        );
+    }
+    assert_eq!(chained(1).cut(0, 0).report().verdict(), Verdict::TornTail);
+}
+
+/// A sparse file is passed by its holes, and must come to what its bytes come to.
+#[test]
+fn a_hole_is_what_its_zeros_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bench = Bench::new();
+    while bench.end() < 6 << 20 {
+        bench.write(0, &pattern(20_000, 1));
+        bench.commit();
+        bench.promise();
+    }
+    bench.rotate();
+    bench.commit();
+    let disk = bench.disk();
+    let len = disk.0[0].1.len() as u64;
+    // Inside the segment; up to its end, over the limit; behind its end.
+    for hole in [2 << 20..4 << 20, 3 << 20..len, len..len + (5 << 20)] {
+        let mut zeroed = disk.clone();
+        zeroed.file(0).resize(len.max(hole.end) as usize, 0);
+        zeroed.file(0)[hole.start as usize..hole.end as usize].fill(0);
+        for (name, bytes) in &zeroed.0 {
+            let file = File::create(folder.path().join(name)).unwrap();
+            file.set_len(bytes.len() as u64).unwrap();
+            let parts = bytes.chunks(4096).zip((0..).step_by(4096));
+            for (part, at) in parts.filter(|(part, _)| part.iter().any(|&byte| byte != 0)) {
+                file.write_all_at(part, at).unwrap();
+            }
+        }
+        let log = Log::open(folder.path(), None).unwrap();
+        let (sparse, full) = (Read::of(&log, 256 * 1024), Read::of(&zeroed.log(), 256 * 1024));
+        assert_eq!(sparse.spans, full.spans, "{hole:?}");
+        let expected = if hole.start < len { Verdict::Corrupt } else { Verdict::Clean };
+        for threads in [1, 3] {
+            assert_eq!(Report::by_threads(&log, threads, |_| {}).unwrap().verdict(), expected, "{hole:?}");
+        }
+    }
+}
+
+/// Behind both lost headers the records and the successor still tell where the segment ends.
+#[test]
+fn residue_stays_residue_when_both_headers_are_lost() {
+    let mut bench = Bench::new();
+    bench.write(0, b"kept");
+    bench.commit();
+    bench.write(0, b"not kept");
+    bench.recover(|_| {});
+    bench.write(0, b"later");
+    bench.commit();
+    let disk = bench.disk();
+    let payloads = |disk: &Disk| disk.scan().payloads().iter().map(|(_, p)| p.to_vec()).collect::<Vec<_>>();
+    assert_eq!(payloads(&disk.clone().zero(0, 0..8192)), payloads(&disk));
+}
+
+/// A seal that goes to the next block, behind every rest that a block can have.
+#[test]
+fn a_seal_is_found_wherever_it_fits() {
+    let mut met = 0;
+    for rest in (0..=64).step_by(8) {
+        let mut bench = Bench::new();
+        let len = 32768 - bench.end() - 24 - 48 - rest;
+        bench.data(&pattern(len as usize, 1));
+        bench.commit();
+        assert_eq!(32768 - bench.end(), rest);
+        bench.rotate();
+        bench.commit();
+        let disk = bench.disk();
+        let (read, report) = (disk.scan(), disk.report());
+        assert_eq!((report.verdict(), report.stale_bytes), (Verdict::Clean, 0), "{rest} bytes left");
+        assert!(read.records.iter().any(|record| record.kind == "seal"), "{rest} bytes left");
+        for window in [1, 7, 64] {
+            assert_eq!(Read::of(&disk.log(), window), read, "{rest} bytes left, by {window}");
+        }
+        met += 1;
+    }
+    assert_eq!(met, 9);
+}
+
+#[test]
+fn promises_hidden_by_a_hit_header_are_heard() {
+    let mut bench = Bench::new();
+    for _ in 0..50 {
+        bench.write(0, &pattern(100, 1));
+        bench.commit();
+        bench.promise();
+    }
+    let disk = bench.disk().zero(0, 8192..8704);
+    let report = disk.report();
+    assert_eq!((report.verdict(), report.undecided), (Verdict::Corrupt, 1));
+    assert_eq!(report.beyond.records, 0);
+    let log = disk.log();
+    let mut scan = Scan::new(&log).window(4096);
+    let mut heard = 0;
+    while let Some(found) = scan.next().unwrap() {
+        heard = heard.max(found.durable);
+    }
+    assert_eq!(heard, 8192 + 49 * (136 + 48));
+}
