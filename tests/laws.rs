@@ -214,7 +214,7 @@ proptest! {
             bytes.iter_mut().filter(|byte| **byte > 12).for_each(|byte| *byte = 0);
         }
         for &format in FORMATS {
-            let segments = vec![("00000001.wal".to_owned(), bytes.clone()), ("00000002.wal".to_owned(), bytes[len / 2..].to_vec())];
+            let segments = [("00000001.wal".to_owned(), bytes.clone()), ("00000002.wal".to_owned(), bytes[len / 2..].to_vec())];
             let segments = segments[..if format.segments() == waltool::format::Segments::One { 1 } else { 2 }].to_vec();
             assert_lawful(&log_of(format, &segments), &segments, format.name());
         }
