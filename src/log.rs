@@ -153,7 +153,8 @@ impl Log {
     pub fn claims(&self, path: &Path) -> bool {
         let id = |path: &Path| std::fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
         let is = |other: &Path| id(other).is_some_and(|other| id(path) == Some(other));
-        let among = || self.path.is_dir() && id(folder_of(path)) == id(&self.path);
+        let folder = if self.path.is_dir() { &self.path } else { folder_of(&self.path) };
+        let among = || id(folder_of(path)) == id(folder);
         let named = || self.format.segment_number(name_of(path)).is_some();
         (0..self.segments.len() as u32).any(|index| is(self.segment_path(index))) || among() && named()
     }

@@ -62,11 +62,11 @@ impl<'l> Replay<'l> {
     /// Looks into a replay of `log` onto `target`, up to `until`.
     ///
     /// # Errors
-    /// [`Error::Refused`] for a wrong target, the log itself above all, for one that would become longer than `target_max` bytes, and where there is no
-    /// commit to stop at; [`Error::Read`].
+    /// [`Error::Refused`] for a wrong target (the log itself above all), for one that would become longer than `target_max`
+    /// bytes, and where there is no commit to stop at; [`Error::Read`].
     pub fn of(log: &'l Log, target: &Path, until: Until, target_max: u64) -> Result<Self> {
         if log.claims(target) {
-            return Err(Error::refused(target, "it is a file of the log itself; name the file that the log is about"));
+            return Err(Error::refused(target, "it is a file of the log, or would be taken for one; name the file that the log is about"));
         }
         let base = match std::fs::canonicalize(target) {
             Ok(_) => Some(crate::log::open_regular(target)?),

@@ -66,7 +66,7 @@ fn a_log_is_never_replayed_onto_itself_nor_among_its_segments() {
     for (source, onto) in [(&log, segment(&log, 1)), (&segment(&log, 1), segment(&log, 1)), (&log, alias)] {
         let output = run(waltool().arg("replay").arg(source).arg("--onto").arg(&onto));
         assert_eq!(output.code, 7, "{}", output.err);
-        assert!(output.err.contains("a file of the log itself"), "{}", output.err);
+        assert!(output.err.contains("a file of the log, or"), "{}", output.err);
     }
     let mut command = waltool();
     command.arg("replay").arg(&log).arg("--onto").arg(&none).arg("--output").arg(segment(&log, 2));
