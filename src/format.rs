@@ -125,6 +125,16 @@ pub trait Format: Sync {
         let _ = number;
         None
     }
+    /// A segment shorter than this is none. A cut that would leave less of it takes it away whole.
+    fn shortest(&self) -> u64 {
+        0
+    }
+    /// Why a segment that begins with `head` ([`HEAD_LEN`](crate::decode::HEAD_LEN) bytes or all of it) may be read but not
+    /// changed, as the end of a sentence; `None` if it may.
+    fn read_only(&self, head: &[u8]) -> Option<String> {
+        let _ = head;
+        None
+    }
     /// A parser that stands before the first segment.
     fn decoder(&self) -> Box<dyn Decode + Send>;
     /// A record's position as people write it.

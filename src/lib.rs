@@ -41,7 +41,7 @@ pub use error::{Error, Result};
 pub use log::Log;
 pub use report::Report;
 pub use scan::Scan;
-pub use shown::{Shown, shown};
+pub use shown::{Shown, quoted, shown};
 pub use verdict::Verdict;
 
 /// README's example, compiled and run.

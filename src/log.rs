@@ -5,12 +5,13 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use rustix::fs::{Mode, OFlags};
 
+use crate::durable::folder_of;
 use crate::error::{Error, Result};
 use crate::format::{CLUE_LEN, Clue, Format, Match, Segments};
 use crate::formats;
@@ -148,6 +149,16 @@ impl Log {
         }
     }
 
+    /// `path` is a file of this log, or would be taken for one if it were there: nothing else may be written under that name.
+    pub fn claims(&self, path: &Path) -> bool {
+        let id = |path: &Path| std::fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
+        let is = |other: &Path| id(other).is_some_and(|other| id(path) == Some(other));
+        let folder = if self.path.is_dir() { &self.path } else { folder_of(&self.path) };
+        let among = || id(folder_of(path)) == id(folder);
+        let named = || self.format.segment_number(name_of(path)).is_some();
+        (0..self.segments.len() as u32).any(|index| is(self.segment_path(index))) || among() && named()
+    }
+
     /// Opens a segment for reading from its start.
     ///
     /// # Errors
@@ -281,16 +292,16 @@ fn detect(path: &Path, clue: &Clue<'_>) -> Result<&'static dyn Format> {
 
 /// What an unknown file looks like, and the command that would have worked.
 fn what_else(path: &Path, clue: &Clue<'_>) -> String {
-    let shown = crate::shown(path);
+    let quoted = crate::quoted(path);
     let head = clue.head;
     if head.is_empty() {
         "the file is empty, and its name says nothing; use --format NAME if you know what it was".into()
     } else if head.starts_with(b"SQLite format 3\0") {
-        format!("this is a SQLite database, not its log; try {shown}-wal")
+        format!("this is a SQLite database, not its log; try {}-wal", crate::shown(path))
     } else if head.starts_with(&[0x1f, 0x8b]) {
-        format!("this is gzip; try: zcat {shown} | waltool verify -")
+        format!("this is gzip; try: zcat {quoted} | waltool verify -")
     } else if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-        format!("this is zstd; try: zstdcat {shown} | waltool verify -")
+        format!("this is zstd; try: zstdcat {quoted} | waltool verify -")
     } else if crate::bytes::all_zero(head) {
         "it begins with nothing but zeros; use --format NAME if you know what it was".into()
     } else if std::str::from_utf8(&head[..head.len().min(512)]).is_ok() {
