@@ -1,5 +1,6 @@
 //! The parser of the native format.
 
+use super::alike::Alike;
 use super::encode::place;
 use super::layout::{
     ALIGN, Answer, BLOCK, HEADER_LEN, HeaderFault, MAGIC, PAYLOAD_MAX, RECORD_HEADER, RECORD_MAGIC, RECORDS_START,
@@ -8,7 +9,7 @@ use super::layout::{
 use super::payload::{CLOSE, Checkpoint, Commit, RecordKind, Seal, SetLen, Write};
 use crate::bitflip::{self, Flip, Place};
 use crate::bytes::{all_zero, u32_le};
-use crate::decode::{self, Begin, Class, Decode, Fork, Input, Meta, Need, Step, Testimony};
+use crate::decode::{self, Begin, Class, Decode, Fork, Input, Meta, Need, Plain, Step, Testimony};
 use crate::span::{Fault, Gap, Piece};
 
 /// Searches for a flipped bit cost as much as reading a record some hundred times; a log with more bad records than this is
@@ -37,6 +38,8 @@ pub struct Decoder {
     sealed: Option<u32>,
     transaction: u64,
     flip_searches: u32,
+    /// The last plain record, whose nonce is the segment's.
+    alike: Alike,
     /// Of the last step that was damage.
     testimony: Testimony,
 }
@@ -83,18 +86,16 @@ impl Decode for Decoder {
     }
 
     #[inline(always)]
-    fn plain(&mut self, input: &Input<'_>) -> Option<(usize, Meta)> {
+    fn plain(&mut self, input: &Input<'_>) -> Option<Plain> {
         if self.area != Area::Records || input.offset >= self.limit {
             return None;
         }
-        let header = self.header_here(input)?;
-        // Bytes of a transaction, which most records are; the others change what the decoder knows.
-        let plain = match RecordKind::from_u8(header.kind)? {
-            RecordKind::Write => header.flags == 0 && header.len > 8,
-            RecordKind::Data => header.flags & !RecordKind::Data.flags() == 0,
-            _ => false,
-        };
-        (plain && body(input, &header).is_some()).then(|| (header.total_len(), self.meta(input.offset)))
+        let start = input.bytes.first_chunk()?;
+        if !self.alike.begins(start) {
+            self.alike = Alike::of(start).filter(|alike| Some(alike.nonce()) == self.nonce)?;
+        }
+        let body = self.alike.body(input)?;
+        Some(Plain { len: self.alike.total_len(), body, meta: self.meta(input.offset) })
     }
 
     fn testimony(&mut self) -> Testimony {

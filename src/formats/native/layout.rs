@@ -121,6 +121,9 @@ pub(super) mod record {
     pub const CRC: Range<usize> = 20..24;
 }
 
+/// The bytes of a record header before its offset: alike in all records of a segment that have one kind and one length.
+pub(super) const RECORD_START: usize = record::OFFSET.start;
+
 /// The CRC of a record's body: its payload and the padding behind it, so that every byte is covered.
 #[inline]
 pub fn payload_crc(body: &[u8]) -> u32 {
