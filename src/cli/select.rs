@@ -165,6 +165,7 @@ impl Selection {
         }
     }
 
+    #[inline]
     fn record(&mut self, found: &Found<'_>, format: &dyn Format, print: &mut impl FnMut(&Found<'_>, bool)) {
         if self.done() {
             return;
@@ -180,8 +181,7 @@ impl Selection {
             // What is held stands between two records, and the range, if only with its end, between them too.
             return self.end(print);
         }
-        let kind = format.kind(record);
-        if !self.kinds.is_empty() && !self.kinds.iter().any(|wanted| wanted == kind) {
+        if !self.kinds.is_empty() && !self.kinds.iter().any(|wanted| wanted == format.kind(record)) {
             return;
         }
         if self.skip > 0 {
