@@ -14,7 +14,7 @@ use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 use waltool::scan::Found;
 
-pub use out::Out;
+pub use out::{DECIMAL, Out};
 
 /// How text looks: colours, and the width to keep to on a terminal.
 #[derive(Clone, Copy, Debug, Default)]
