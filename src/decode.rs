@@ -115,6 +115,17 @@ impl Class {
     }
 }
 
+/// A whole record that neither ends anything nor changes what a decoder knows. See [`Decode::plain`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plain {
+    /// Bytes taken.
+    pub len: usize,
+    /// The payload, as a range in them.
+    pub body: Range<usize>,
+    /// What the record says of itself.
+    pub meta: Meta,
+}
+
 /// What a record says of itself, for folds that know no format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
@@ -214,7 +225,7 @@ pub trait Decode {
 
     /// What `step` would take next, if that is an intact, whole record that is at hand; `None` leaves the rest to `step`, and
     /// `self` unchanged. Only for speed: a counted record costs no [`Step`].
-    fn plain(&mut self, input: &Input<'_>) -> Option<(usize, Meta)> {
+    fn plain(&mut self, input: &Input<'_>) -> Option<Plain> {
         let _ = input;
         None
     }
@@ -228,7 +239,7 @@ pub trait Decode {
         let mut taken = 0;
         loop {
             let rest = input.skip(taken);
-            if let Some((len, meta)) = self.plain(&rest) {
+            if let Some(Plain { len, meta, .. }) = self.plain(&rest) {
                 taken += len;
                 tally.add(&meta, input.offset + taken as u64);
                 continue;

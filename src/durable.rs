@@ -11,6 +11,7 @@ use rustix::fs::{CWD, FlockOperation, Gid, Mode, RenameFlags, Uid};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+pub use crate::log::folder_of;
 use crate::sparse::{self, Part, Sum};
 
 /// Mode of a file that has no original: its owner's only, for logs hold what databases hold.
@@ -176,14 +177,6 @@ fn write_part(to: &File, to_path: &Path, part: &Part<'_>, offset: u64) -> Result
     match part {
         Part::Bytes(bytes) if !crate::bytes::all_zero(bytes) => write_at(to, to_path, bytes, offset),
         Part::Bytes(_) | Part::Hole(_) => Ok(()),
-    }
-}
-
-/// The directory that holds `path`.
-pub fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
     }
 }
 

@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex};
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::durable::folder_of;
 use crate::error::{Error, Result};
 use crate::format::{CLUE_LEN, Clue, Format, Match, Segments};
 use crate::formats;
@@ -325,4 +324,12 @@ fn why_no_segments(path: &Path, names: &[OsString]) -> String {
 /// The name of a file, for people who passed a path without one.
 pub fn name_of(path: &Path) -> &OsStr {
     path.file_name().unwrap_or(path.as_os_str())
+}
+
+/// The directory that holds `path`.
+pub fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
 }

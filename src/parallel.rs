@@ -55,12 +55,7 @@ pub(crate) fn skim(
 }
 
 /// The same for the next [`BATCH`] chunks. Whether all were good and more may follow.
-fn batch(
-    scan: &mut Scan<'_>,
-    tally: &mut Tally,
-    threads: usize,
-    progress: &mut dyn FnMut(u64),
-) -> Result<bool> {
+fn batch(scan: &mut Scan<'_>, tally: &mut Tally, threads: usize, progress: &mut dyn FnMut(u64)) -> Result<bool> {
     let (log, segment) = (scan.log(), scan.segment());
     let Source::File { len, .. } = log.source(segment)? else { return Ok(false) };
     let places = places(scan, len);

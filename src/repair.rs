@@ -61,7 +61,10 @@ pub fn in_place(log: &Log, wish: &Wish, plan: &Plan, quarantine: Option<&Path>) 
 pub fn permits(log: &Log, plan: &Plan, new: Option<&Path>) -> Result<()> {
     let Some(new) = new else { return if plan.edits.is_empty() { Ok(()) } else { may_change(log) } };
     if log.claims(new) {
-        return Err(Error::refused(new, "it is a file of the log, or would be taken for one; name something elsewhere"));
+        return Err(Error::refused(
+            new,
+            "it is a file of the log, or would be taken for one; name something elsewhere",
+        ));
     }
     durable::must_be_free(new)?;
     let removed = plan.edits.iter().filter(|edit| matches!(edit, Edit::Remove { .. })).count();

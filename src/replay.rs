@@ -66,7 +66,10 @@ impl<'l> Replay<'l> {
     /// bytes, and where there is no commit to stop at; [`Error::Read`].
     pub fn of(log: &'l Log, target: &Path, until: Until, target_max: u64) -> Result<Self> {
         if log.claims(target) {
-            return Err(Error::refused(target, "it is a file of the log, or would be taken for one; name the file that the log is about"));
+            return Err(Error::refused(
+                target,
+                "it is a file of the log, or would be taken for one; name the file that the log is about",
+            ));
         }
         let base = match std::fs::canonicalize(target) {
             Ok(_) => Some(crate::log::open_regular(target)?),

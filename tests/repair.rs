@@ -262,7 +262,11 @@ fn a_native_segment_whose_header_is_cut_or_hit_goes_whole_and_comes_back() {
         let plan = plan(&opened, &CUT).expect("a plan");
         let done = repair::in_place(&opened, &CUT, &plan, None).expect("cut");
         assert!(!log.join(&last).exists(), "{len} bytes of {last}");
-        assert_eq!(done.after.map(|after| after.verdict()), (segments > 1).then_some(Verdict::Clean), "{len} of {last}");
+        assert_eq!(
+            done.after.map(|after| after.verdict()),
+            (segments > 1).then_some(Verdict::Clean),
+            "{len} of {last}"
+        );
         repair::undo(&path, None, None).expect("undone");
         assert_eq!(files(&log), before);
     }

@@ -169,6 +169,7 @@ impl Selection {
         }
     }
 
+    #[inline]
     fn record(&mut self, found: &Found<'_>, format: &dyn Format, print: &mut impl FnMut(&Found<'_>, bool)) {
         let Some(record) = &found.record else { return self.fill(found, print) };
         let (span, lsn) = (&found.span, record.meta.lsn);
@@ -184,8 +185,7 @@ impl Selection {
             // What is held stands between two records, and the range, if only with its end, between them too.
             return self.end(print);
         }
-        let kind = format.kind(record);
-        if !self.kinds.is_empty() && !self.kinds.iter().any(|wanted| wanted == kind) {
+        if !self.kinds.is_empty() && !self.kinds.iter().any(|wanted| wanted == format.kind(record)) {
             return;
         }
         if self.skip > 0 {

@@ -11,7 +11,10 @@ use waltool::scan::Found;
 use waltool::span::{Kind, Piece, Span};
 use waltool::{Log, Report};
 
-use super::{Out, Spans, Time};
+use super::{DECIMAL, Out, Spans, Time};
+
+/// Keys up to this long are written with their number in one piece.
+const KEY_BRIEF: usize = 20;
 
 /// An object that is being written. Keys are constants, in need of no escape.
 pub struct Object<'o> {
@@ -42,7 +45,16 @@ impl<'o> Object<'o> {
     }
 
     pub fn number(&mut self, key: &str, number: u64) {
-        self.key(key).number(number);
+        if key.len() > KEY_BRIEF {
+            return self.key(key).number(number);
+        }
+        let before: &[u8] = if std::mem::take(&mut self.empty) { b"\"" } else { b",\"" };
+        self.out.brief::<{ KEY_BRIEF + DECIMAL + 4 }>(|brief| {
+            brief.put(before);
+            brief.put(key.as_bytes());
+            brief.put(b"\":");
+            brief.number(number);
+        });
     }
 
     pub fn text(&mut self, key: &str, text: &str) {
@@ -281,18 +293,30 @@ impl<'l> Lines<'l> {
     /// The one place where the time of a dump is spent: keys and their quotes are written in one piece.
     fn record(&self, span: &Span, record: &Record<'_>, beyond: bool, out: &mut Out) {
         let format = self.log.format();
-        let mut object = self.start(span, "record", out);
-        object.out.put(b",\"lsn\":\"");
-        object.out.position(format.position(record.meta.lsn));
-        object.out.put(b"\",\"kind\":\"");
-        object.out.put(format.kind(record).as_bytes());
-        object.out.put(b"\",\"transaction\":");
-        match record.meta.transaction {
-            0 => object.out.put(b"null"),
-            number => object.out.number(number),
-        }
-        let commit: &[u8] = if record.meta.commit.is_some() { b",\"commit\":true" } else { b",\"commit\":false" };
-        object.out.put(commit);
+        let position = format.position(record.meta.lsn);
+        out.put(b"{\"span\":\"record");
+        out.put(&self.file);
+        out.brief::<128>(|brief| {
+            brief.number(span.offset);
+            brief.put(b",\"len\":");
+            brief.number(span.len);
+            brief.put(b",\"lsn\":\"");
+            brief.position(position);
+            brief.put(b"\",\"kind\":\"");
+        });
+        out.put(format.kind(record).as_bytes());
+        out.brief::<64>(|brief| {
+            brief.put(b"\",\"transaction\":");
+            match record.meta.transaction {
+                0 => brief.put(b"null"),
+                number => brief.number(number),
+            }
+            match record.meta.commit {
+                Some(_) => brief.put(b",\"commit\":true"),
+                None => brief.put(b",\"commit\":false"),
+            }
+        });
+        let mut object = Object { out, empty: false };
         if let Kind::Record(piece @ (Piece::First | Piece::Middle | Piece::Last)) = span.kind {
             object.text("piece", piece_name(piece));
         }

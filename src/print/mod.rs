@@ -13,7 +13,7 @@ use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 use waltool::scan::Found;
 
-pub use out::Out;
+pub use out::{DECIMAL, Out};
 pub use waltool::quoted;
 
 /// How text looks: colours, and the width to keep to on a terminal.

@@ -59,23 +59,22 @@ impl Out {
         self.put(b"\n");
     }
 
-    /// A number in decimal. Copies a constant number of bytes, which is faster than the right number of them.
+    /// Up to N bytes, put together by `write`.
+    #[inline(always)]
+    pub fn brief<const N: usize>(&mut self, write: impl FnOnce(&mut Brief<'_, N>)) {
+        let start = self.buffer.len();
+        self.put(&[0; N]);
+        let Some(room) = self.buffer[start..].first_chunk_mut() else { return };
+        let mut brief = Brief { room, len: 0 };
+        write(&mut brief);
+        let end = start + brief.len;
+        self.buffer.truncate(end);
+    }
+
+    /// A number in decimal.
     #[inline]
     pub fn number(&mut self, number: u64) {
-        let len = decimal_len(number);
-        let mut digits = [b'0'; 20];
-        let (mut rest, mut at) = (number, len);
-        while rest >= 10 {
-            let pair = TENS[(rest % 100) as usize];
-            digits[at - 2..at].copy_from_slice(&pair);
-            (rest, at) = (rest / 100, at - 2);
-        }
-        if at > 0 {
-            digits[0] = b'0' + rest as u8;
-        }
-        let end = self.buffer.len() + len;
-        self.put(&digits);
-        self.buffer.truncate(end);
+        self.brief::<DECIMAL>(|brief| brief.number(number));
     }
 
     /// A number in decimal, with blanks before it up to a width.
@@ -104,15 +103,7 @@ impl Out {
     /// A position.
     #[inline]
     pub fn position(&mut self, position: Position) {
-        match position {
-            Position::Number(number) => self.number(number),
-            Position::SegmentOffset(lsn) => {
-                let mut digits = [b':'; 17];
-                digits[..8].copy_from_slice(&super::hex::digits((lsn >> 32) as u32));
-                digits[9..].copy_from_slice(&super::hex::digits(lsn as u32));
-                self.put(&digits);
-            }
-        }
+        self.brief::<DECIMAL>(|brief| brief.position(position));
     }
 
     /// Bytes in hexadecimal. Long ones leave in parts, so that memory stays flat.
@@ -166,16 +157,80 @@ impl Out {
     }
 }
 
-/// The two digits of each number below a hundred.
-static TENS: [[u8; 2]; 100] = {
-    let mut tens = [[0; 2]; 100];
-    let mut number = 0;
-    while number < 100 {
-        tens[number] = [b'0' + number as u8 / 10, b'0' + number as u8 % 10];
-        number += 1;
+/// Room for a number in decimal as [`Brief::number`] writes it, or for a position.
+pub const DECIMAL: usize = 24;
+
+/// A few bytes under way. How many there are stays in a register, where that of a buffer which can grow is in memory: a line
+/// of twenty parts waits twenty times for that.
+pub struct Brief<'o, const N: usize> {
+    room: &'o mut [u8; N],
+    len: usize,
+}
+
+impl<const N: usize> Brief<'_, N> {
+    /// Bytes as they are. Caller's duty: all of them fit in N, here and below.
+    #[inline(always)]
+    pub fn put(&mut self, bytes: &[u8]) {
+        self.room[self.len..][..bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
     }
-    tens
-};
+
+    /// A number in decimal. Takes room for eight digits at a time, of which the zeros in front are given back.
+    #[inline(always)]
+    pub fn number(&mut self, number: u64) {
+        let (high, low) = (number / 100_000_000, number % 100_000_000);
+        if high > 0 {
+            self.long_number(high, low);
+        } else {
+            self.short_number(low);
+        }
+    }
+
+    #[inline]
+    fn long_number(&mut self, high: u64, low: u64) {
+        match (high / 100_000_000, high % 100_000_000) {
+            (0, middle) => self.short_number(middle),
+            (top, middle) => {
+                self.short_number(top);
+                self.put(&eight_digits(middle).to_le_bytes());
+            }
+        }
+        self.put(&eight_digits(low).to_le_bytes());
+    }
+
+    #[inline(always)]
+    fn short_number(&mut self, number: u64) {
+        let digits = eight_digits(number);
+        let zeros = (digits & 0x000f_0f0f_0f0f_0f0f | 1 << 56).trailing_zeros() / 8;
+        self.put(&(digits >> (8 * zeros)).to_le_bytes());
+        self.len -= zeros as usize;
+    }
+
+    /// A position.
+    #[inline(always)]
+    pub fn position(&mut self, position: Position) {
+        match position {
+            Position::Number(number) => self.number(number),
+            Position::SegmentOffset(lsn) => {
+                self.put(&super::hex::digits((lsn >> 32) as u32));
+                self.put(b":");
+                self.put(&super::hex::digits(lsn as u32));
+            }
+        }
+    }
+}
+
+/// The digits of a number below 10^8, the first in the lowest byte. Halves the number until each byte has its digit: two lanes
+/// of four digits, four of two, eight of one. The factors are the reciprocals of 100 and 10, exact for lanes this small.
+#[inline(always)]
+fn eight_digits(number: u64) -> u64 {
+    let fours = number / 10_000 | (number % 10_000) << 32;
+    let hundreds = (fours * 10_486 >> 20) & 0x0000_007f_0000_007f;
+    let twos = hundreds | (fours - hundreds * 100) << 16;
+    let tens = (twos * 103 >> 10) & 0x000f_000f_000f_000f;
+    let ones = tens | (twos - tens * 10) << 8;
+    ones | 0x3030_3030_3030_3030
+}
 
 fn decimal_len(number: u64) -> usize {
     number.checked_ilog10().unwrap_or(0) as usize + 1

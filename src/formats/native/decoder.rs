@@ -3,15 +3,15 @@
 mod damage;
 mod segment;
 
+use super::alike::Alike;
 use super::layout::{
     BLOCK, PAYLOAD_MAX, RECORD_HEADER, RECORDS_START, RecordHeader, SegmentHeader, payload_crc, rest_of_block,
 };
 use super::payload::{CLOSE, Checkpoint, Commit, RecordKind, Seal, SetLen, Write};
 use crate::bytes::all_zero;
-use crate::decode::{self, Begin, Class, Decode, Fork, Input, Meta, Need, Step, Testimony};
+use crate::decode::{self, Begin, Class, Decode, Fork, Input, Meta, Need, Plain, Step, Testimony};
 use crate::span::{Fault, Gap, Piece};
 use damage::claimed;
-use segment::either_header;
 
 /// See the [module](super).
 #[derive(Clone, Debug, Default)]
@@ -35,6 +35,8 @@ pub struct Decoder {
     sealed: Option<u32>,
     transaction: u64,
     flip_searches: u32,
+    /// The last plain record, whose nonce is the segment's.
+    alike: Alike,
     /// Of the last step that was damage.
     testimony: Testimony,
 }
@@ -66,7 +68,7 @@ impl Decode for Decoder {
             previous: self.previous,
             flip_searches: self.flip_searches,
             name: begin.number,
-            next: begin.next.and_then(either_header),
+            next: begin.next.and_then(SegmentHeader::from_either),
             last: begin.next.is_none(),
             alone: begin.alone,
             limit: u64::MAX,
@@ -81,18 +83,16 @@ impl Decode for Decoder {
     }
 
     #[inline(always)]
-    fn plain(&mut self, input: &Input<'_>) -> Option<(usize, Meta)> {
+    fn plain(&mut self, input: &Input<'_>) -> Option<Plain> {
         if self.area != Area::Records || input.offset >= self.limit {
             return None;
         }
-        let header = self.header_here(input)?;
-        // Bytes of a transaction, which most records are; the others change what the decoder knows.
-        let plain = match RecordKind::from_u8(header.kind)? {
-            RecordKind::Write => header.flags == 0 && header.len > 8,
-            RecordKind::Data => header.flags & !RecordKind::Data.flags() == 0,
-            _ => false,
-        };
-        (plain && body(input, &header).is_some()).then(|| (header.total_len(), self.meta(input.offset)))
+        let start = input.bytes.first_chunk()?;
+        if !self.alike.begins(start) {
+            self.alike = Alike::of(start).filter(|alike| Some(alike.nonce()) == self.nonce)?;
+        }
+        let body = self.alike.body(input)?;
+        Some(Plain { len: self.alike.total_len(), body, meta: self.meta(input.offset) })
     }
 
     fn testimony(&mut self) -> Testimony {

@@ -121,6 +121,9 @@ pub(super) mod record {
     pub const CRC: Range<usize> = 20..24;
 }
 
+/// The bytes of a record header before its offset: alike in all records of a segment that have one kind and one length.
+pub(super) const RECORD_START: usize = record::OFFSET.start;
+
 /// The CRC of a record's body: its payload and the padding behind it, so that every byte is covered.
 #[inline]
 pub fn payload_crc(body: &[u8]) -> u32 {
@@ -294,6 +297,12 @@ impl SegmentHeader {
             created_ns: bytes::u64_le(&bytes[header::CREATED_NS]),
             target_id: id(&bytes[header::TARGET_ID]),
         })
+    }
+
+    /// The header of a segment by its first bytes, from either copy.
+    pub fn from_either(head: &[u8]) -> Option<Self> {
+        let at = |at: usize| Self::parse(head.get(at..at + HEADER_LEN)?).ok();
+        at(0).or_else(|| at(TWIN))
     }
 }
 

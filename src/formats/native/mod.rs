@@ -1,12 +1,13 @@
 //! WALT1, the log that `waltool` itself writes. `docs/formats/native.md` describes the bytes without any Rust.
 //!
 //! - [`lsn`], [`layout`], [`payload`]: the bytes, and what makes them valid; shared by readers and writers;
-//! - [`decoder`]: the parser;
+//! - [`decoder`]: the parser; `alike`: its short cut for records like the one before;
 //! - [`encode`]: where records go and how they are encoded; shared by all writers;
 //! - [`writer`]: one segment, written in order;
 //! - [`log_writer`]: a directory of segments, written by one thread, with rotation;
 //! - `view`, `rebuild`: what records say, and a new log from old records.
 
+mod alike;
 pub mod decoder;
 pub mod encode;
 pub mod layout;
@@ -83,7 +84,7 @@ impl Format for Native {
     }
 
     fn read_only(&self, head: &[u8]) -> Option<String> {
-        let unknown = decoder::either_header(head)?.compatible;
+        let unknown = SegmentHeader::from_either(head)?.compatible;
         let why = format!("its header has flags {unknown:#010x}, newer than this waltool: it may be read, not changed");
         (unknown != 0).then_some(why)
     }

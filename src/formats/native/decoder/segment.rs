@@ -21,7 +21,7 @@ impl Decoder {
         if let Some(newer) = newer(&header) {
             return Ok(newer);
         }
-        if let Some(known) = either_header(both) {
+        if let Some(known) = SegmentHeader::from_either(both) {
             if self.area == Area::Header {
                 self.area = Area::HeaderAfterGap;
                 if let Some(gap) = self.gap(&known) {
@@ -166,10 +166,4 @@ fn newer(header: &Result<SegmentHeader, HeaderFault>) -> Option<Step> {
         _ => return None,
     };
     Some(Step { len: HEADER_LEN, class: Class::Newer { what, value } })
-}
-
-/// The header of a segment by its first bytes, from either copy.
-pub(super) fn either_header(head: &[u8]) -> Option<SegmentHeader> {
-    let at = |at: usize| SegmentHeader::parse(head.get(at..at + HEADER_LEN)?).ok();
-    at(0).or_else(|| at(TWIN))
 }
