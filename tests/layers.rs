@@ -32,7 +32,7 @@ const COMMAND_CRATES: [&str; 12] = [
     "serde_json",
 ];
 /// What the crate's root gives its modules beside the modules.
-const ROOT: [&str; 1] = ["Shown"];
+const ROOT: [&str; 2] = ["Shown", "quoted"];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
