@@ -17,6 +17,8 @@ use crate::window::{Source, WINDOW, Window};
 
 /// Bytes that a thread takes at a time.
 const CHUNK: u64 = 2 * 1024 * 1024;
+/// Chunks that are cut at a time: a bound on memory for files of any length.
+const BATCH: usize = 2048;
 
 /// The bytes between two places where a decoder can begin.
 struct Chunk {
@@ -46,13 +48,19 @@ pub(crate) fn skim(
     threads: usize,
     progress: &mut dyn FnMut(u64),
 ) -> Result<()> {
+    while scan.is_quiet() && batch(scan, tally, threads, progress)? {}
+    Ok(())
+}
+
+/// The same for the next [`BATCH`] chunks. Whether all were good and more may follow.
+fn batch(scan: &mut Scan<'_>, tally: &mut Tally, threads: usize, progress: &mut dyn FnMut(u64)) -> Result<bool> {
     let (log, segment) = (scan.log(), scan.segment());
-    let Source::File { len, .. } = log.source(segment)? else { return Ok(()) };
+    let Source::File { len, .. } = log.source(segment)? else { return Ok(false) };
     let places = places(scan, len);
-    let [first, .., _] = places[..] else { return Ok(()) };
+    let [first, .., _] = places[..] else { return Ok(false) };
     scan.skim(tally, Some(first), progress)?;
     if scan.offset() != first || !scan.is_quiet() {
-        return Ok(());
+        return Ok(false);
     }
     let chunk =
         |(index, ends): (usize, &[u64])| Some(Chunk { index, fork: scan.decoder().fork(ends[0])?, end: ends[1] });
@@ -72,14 +80,19 @@ pub(crate) fn skim(
     });
     let work = work.into_inner().unwrap_or_else(PoisonError::into_inner);
     *tally = work.joined;
-    scan.decoder().fork(places[work.count]).map_or(Ok(()), |fork| scan.jump(fork))
+    if let Some(fork) = scan.decoder().fork(places[work.count]) {
+        scan.jump(fork)?;
+    }
+    Ok(work.count == BATCH)
 }
 
-/// Where chunks begin; the last chunk, which is left to the scan, begins at the last of them.
+/// Where the next chunks begin; the chunk that begins at the last of them is left to the next batch or to the scan.
 fn places(scan: &Scan<'_>, len: u64) -> Vec<u64> {
     let mut places = Vec::new();
     let mut near = scan.offset();
-    while let Some(fork) = scan.decoder().fork(near).filter(|fork| fork.counts_from < len) {
+    while places.len() <= BATCH
+        && let Some(fork) = scan.decoder().fork(near).filter(|fork| fork.counts_from < len)
+    {
         places.push(fork.counts_from);
         near = fork.counts_from + CHUNK;
     }

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use assert_cmd::Command;
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, FIRST_COMMIT, Run, run, waltool};
@@ -201,6 +202,19 @@ fn neither_bytes_nor_times_of_a_log_change() {
     assert_eq!(times(&after), times(&before));
     assert_eq!(fs::read(&log).expect("a log"), bytes);
     assert_eq!(fs::read_dir(bench.dir.path()).expect("a directory").count(), 1, "something was created");
+}
+
+#[test]
+fn a_log_that_is_mostly_hole_takes_no_more_memory_than_another() {
+    const LONG: u64 = 8 << 40;
+    let bench = Bench::new();
+    let log = bench.sqlite("clean-512-be");
+    bench.cut(&log, LONG);
+    // Address space, which the allocator takes 64 MiB of for each thread: far more than is used.
+    let script = "ulimit -v 400000; exec \"$0\" verify -j 2 \"$1\"";
+    let output = run(Command::new("bash").args(["-c", script, env!("CARGO_BIN_EXE_waltool")]).arg(&log));
+    assert_eq!(output.code, 3, "{}", output.err);
+    assert!(output.out.contains("8.0 TiB"), "{}", output.out);
 }
 
 #[test]
