@@ -5,12 +5,13 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use rustix::fs::{Mode, OFlags};
 
+use crate::durable::folder_of;
 use crate::error::{Error, Result};
 use crate::format::{CLUE_LEN, Clue, Format, Match, Segments};
 use crate::formats;
@@ -146,6 +147,16 @@ impl Log {
             Segment { origin: Origin::File(path), .. } => path,
             Segment { name, .. } => Path::new(name),
         }
+    }
+
+    /// `path` is a file of this log, or would be taken for one if it were there: nothing else may be written under that name.
+    pub fn claims(&self, path: &Path) -> bool {
+        let id = |path: &Path| std::fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
+        let is = |other: &Path| id(other).is_some_and(|other| id(path) == Some(other));
+        let folder = if self.path.is_dir() { &self.path } else { folder_of(&self.path) };
+        let among = || id(folder_of(path)) == id(folder);
+        let named = || self.format.segment_number(name_of(path)).is_some();
+        (0..self.segments.len() as u32).any(|index| is(self.segment_path(index))) || among() && named()
     }
 
     /// Opens a segment for reading from its start.

@@ -62,9 +62,15 @@ impl<'l> Replay<'l> {
     /// Looks into a replay of `log` onto `target`, up to `until`.
     ///
     /// # Errors
-    /// [`Error::Refused`] for a wrong target, for one that would become longer than `target_max` bytes, and where there is no
-    /// commit to stop at; [`Error::Read`].
+    /// [`Error::Refused`] for a wrong target (the log itself above all), for one that would become longer than `target_max`
+    /// bytes, and where there is no commit to stop at; [`Error::Read`].
     pub fn of(log: &'l Log, target: &Path, until: Until, target_max: u64) -> Result<Self> {
+        if log.claims(target) {
+            return Err(Error::refused(
+                target,
+                "it is a file of the log, or would be taken for one; name the file that the log is about",
+            ));
+        }
         let base = match std::fs::canonicalize(target) {
             Ok(_) => Some(crate::log::open_regular(target)?),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && begins_empty(log) => None,
@@ -103,6 +109,9 @@ impl<'l> Replay<'l> {
     pub fn permits(&self, to: To<'_>) -> Result<()> {
         let damaged = matches!(self.verdict(), Verdict::Corrupt | Verdict::Incomplete);
         match to {
+            To::New(path) if self.log.claims(path) => {
+                Err(Error::refused(path, "it would be taken for a segment of the log; name a file elsewhere"))
+            }
             To::New(path) => durable::must_be_free(path),
             To::Replace | To::InPlace if damaged => Err(Error::refused(&self.target, self.why_not())),
             To::Replace | To::InPlace => Ok(()),

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::bench::{run, waltool};
-use crate::logs::{Sqlite, native, native_target};
+use crate::logs::{Sqlite, files, native, native_target, segment};
 
 #[test]
 fn a_corrupt_log_gives_the_state_before_the_damage_elsewhere_and_says_so() {
@@ -53,6 +53,26 @@ fn until_takes_a_position_an_offset_or_a_time() {
     let mut command = waltool();
     command.arg("replay").arg(&log).arg("--onto").arg(folder.path().join("none"));
     assert_eq!(run(command.args(["--until", "soon"])).code, 2);
+}
+
+#[test]
+fn a_log_is_never_replayed_onto_itself_nor_among_its_segments() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = native(folder.path(), 3, 1 << 20, true);
+    let before = files(&log);
+    let none = folder.path().join("none");
+    let alias = folder.path().join("alias");
+    std::os::unix::fs::symlink(segment(&log, 1), &alias).expect("a link");
+    for (source, onto) in [(&log, segment(&log, 1)), (&segment(&log, 1), segment(&log, 1)), (&log, alias)] {
+        let output = run(waltool().arg("replay").arg(source).arg("--onto").arg(&onto));
+        assert_eq!(output.code, 7, "{}", output.err);
+        assert!(output.err.contains("a file of the log, or"), "{}", output.err);
+    }
+    let mut command = waltool();
+    command.arg("replay").arg(&log).arg("--onto").arg(&none).arg("--output").arg(segment(&log, 2));
+    assert_eq!(run(&mut command).code, 7);
+    assert_eq!(run(waltool().arg("replay").arg(&log).arg("--onto").arg(segment(&log, 2))).code, 7);
+    assert_eq!(files(&log), before);
 }
 
 #[test]
