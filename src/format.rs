@@ -125,6 +125,10 @@ pub trait Format: Sync {
         let _ = number;
         None
     }
+    /// A segment shorter than this is none. A cut that would leave less of it takes it away whole.
+    fn shortest(&self) -> u64 {
+        0
+    }
     /// A parser that stands before the first segment.
     fn decoder(&self) -> Box<dyn Decode + Send>;
     /// A record's position as people write it.

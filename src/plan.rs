@@ -128,15 +128,18 @@ fn cut(log: &Log, report: &Report) -> Result<Vec<Edit>> {
         report.first_fault().map_or(Place::default(), |span| Place { segment: span.segment, offset: span.offset });
     let count = log.segments().len() as u32;
     let missing = matches!(report.first_fault().map(|span| span.kind), Some(Kind::Gap(_)));
-    let place = match () {
-        () if missing || report.prefix.end.segment < fault.segment => report.prefix.committed_end,
-        () => report.prefix.end,
+    let shortest = log.format().shortest();
+    let place = match report.prefix.end {
+        end if missing || end.segment < fault.segment || end.offset < shortest => report.prefix.committed_end,
+        end => end,
     };
     let mut edits = Vec::new();
     for segment in (place.segment..count).rev() {
         let was = len_of(log.segment_path(segment))?;
         match segment {
-            _ if segment > place.segment => edits.push(Edit::Remove { segment, len: was }),
+            _ if segment > place.segment || place.offset < shortest => {
+                edits.push(Edit::Remove { segment, len: was });
+            }
             _ if was > place.offset => {
                 edits.push(Edit::Truncate { segment, at: place.offset, len: was - place.offset });
             }

@@ -5,6 +5,7 @@
 
 mod undo;
 
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -48,6 +49,26 @@ pub fn in_place(log: &Log, wish: &Wish, plan: &Plan, quarantine: Option<&Path>) 
         make(&log, edit)?;
     }
     Ok(Done { kept, after: report_after(log.path(), log.format())? })
+}
+
+/// Whether a plan may be carried out: in place, or as the new log `new`. Looks only.
+///
+/// # Errors
+/// [`Error::Refused`] where `new` exists or nothing of the log would be left to write there.
+pub fn permits(log: &Log, plan: &Plan, new: Option<&Path>) -> Result<()> {
+    let Some(new) = new else { return Ok(()) };
+    if log.claims(new) {
+        return Err(Error::refused(
+            new,
+            "it is a file of the log, or would be taken for one; name something elsewhere",
+        ));
+    }
+    durable::must_be_free(new)?;
+    let removed = plan.edits.iter().filter(|edit| matches!(edit, Edit::Remove { .. })).count();
+    if removed == log.segments().len() {
+        return Err(Error::refused(log.path(), "nothing would be left of it, so there is nothing to write"));
+    }
+    Ok(())
 }
 
 fn lock(log: &Log) -> Result<Held> {
@@ -96,6 +117,7 @@ fn report_after(path: &Path, format: &'static dyn Format) -> Result<Option<Repor
     match Log::open(path, Some(format)) {
         Ok(log) => Report::of(&log, |_| ()).map(Some),
         Err(Error::Unknown { .. }) => Ok(None),
+        Err(Error::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -104,9 +126,9 @@ fn report_after(path: &Path, format: &'static dyn Format) -> Result<Option<Repor
 /// returns, all of `new` is on the disk; before that nothing has that name.
 ///
 /// # Errors
-/// [`Error::Refused`] where `new` exists; [`Error::Write`].
+/// As [`permits`]; [`Error::Write`].
 pub fn to_copy(log: &Log, plan: &Plan, new: &Path) -> Result<Done> {
-    durable::must_be_free(new)?;
+    permits(log, plan, Some(new))?;
     let temp = if log.path().is_dir() {
         let temp = Temp::folder(new, log.path())?;
         for (index, segment) in (0..).zip(log.segments()) {

@@ -249,6 +249,25 @@ fn a_native_log_without_its_second_half_of_a_segment_is_cut_clean() {
 }
 
 #[test]
+fn a_native_segment_whose_header_is_cut_or_hit_goes_whole_and_comes_back() {
+    for (segments, len) in [(1, 0), (1, 100), (1, 4096), (1, 5000), (3, 100), (3, 5000)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = native(folder.path(), 2 * segments, 9000, false);
+        let last = files(&log).into_keys().rfind(|name| name.ends_with(".wal")).expect("a segment");
+        change(&log.join(&last), |bytes| bytes.truncate(len));
+        let before = files(&log);
+        let path = if segments == 1 { log.join(&last) } else { log.clone() };
+        let opened = Log::open(&path, Some(&waltool::formats::native::Native)).expect("a log");
+        let plan = plan(&opened, &CUT).expect("a plan");
+        let done = repair::in_place(&opened, &CUT, &plan, None).expect("cut");
+        assert!(!log.join(&last).exists(), "{len} bytes of {last}");
+        assert_eq!(done.after.map(|after| after.verdict()), (segments > 1).then_some(Verdict::Clean), "{len} of {last}");
+        repair::undo(&path, None, None).expect("undone");
+        assert_eq!(files(&log), before);
+    }
+}
+
+#[test]
 fn a_missing_segment_is_refused_and_cut_only_when_told() {
     let folder = tempfile::tempdir().expect("a folder");
     let log = native(folder.path(), 12, 9000, true);

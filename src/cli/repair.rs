@@ -82,6 +82,7 @@ fn cut(args: &RepairArgs, context: &Context, log: &Log, out: &mut Out) -> anyhow
         say_plan(log, &report, &plan, &loss, out);
         out.flush()?;
     }
+    repair::permits(log, &plan, args.output.as_deref())?;
     let nothing = plan.edits.is_empty() && args.output.is_none();
     let done = match args.dry_run || nothing {
         true => None,
@@ -158,7 +159,7 @@ fn confirm(args: &RepairArgs, log: &Log, plan: &Plan) -> anyhow::Result<()> {
 }
 
 fn say_done(args: &RepairArgs, log: &Log, done: &Done, after: Option<Verdict>, out: &mut Out) {
-    let now = after.map_or("gone", Verdict::name);
+    let now = after.map_or("gone; what it was is kept", Verdict::name);
     for kept in &done.kept {
         out.line(format_args!("kept:  {}", shown(&kept.path)));
     }
@@ -175,6 +176,7 @@ fn say_done(args: &RepairArgs, log: &Log, done: &Done, after: Option<Verdict>, o
 
 fn salvage(args: &RepairArgs, log: &Log, out: &mut Out) -> anyhow::Result<Exit> {
     let new = args.output.as_deref().unwrap_or(Path::new(""));
+    waltool::durable::must_be_free(new)?;
     let survey = Survey::of(log)?;
     if !args.json {
         out.line(format_args!("{}: {}", shown(log.path()), survey.report.verdict()));
@@ -182,7 +184,7 @@ fn salvage(args: &RepairArgs, log: &Log, out: &mut Out) -> anyhow::Result<Exit> 
         out.flush()?;
     }
     let after = match args.dry_run {
-        true => waltool::durable::must_be_free(new).map(|()| None)?,
+        true => None,
         false => Some(survey.write(log, new)?),
     };
     if args.json {

@@ -10,6 +10,7 @@ use super::lock;
 use crate::durable::{self, CHUNK, Temp};
 use crate::error::{Error, Result};
 use crate::format::Format;
+use crate::formats;
 use crate::log::Log;
 use crate::quarantine::{self, Kept, Taken};
 use crate::sparse::{self, Part};
@@ -38,7 +39,8 @@ pub fn undo(path: &Path, format: Option<&'static dyn Format>, quarantine: Option
     let ours = |name: &OsStr| match &log {
         _ if !is_folder => Some(name) == path.file_name(),
         Some(log) => log.format().segment_number(name).is_some(),
-        None => quarantine.is_none(),
+        // All of it was taken away; what was a segment can be told by its name only.
+        None => formats::FORMATS.iter().any(|format| format.segment_number(name).is_some()),
     };
     let mut left = quarantine::find(quarantine.unwrap_or(folder), &ours)?;
     if left.is_empty() {

@@ -45,6 +45,39 @@ fn a_dry_run_changes_nothing_and_succeeds_where_the_repair_would() {
 }
 
 #[test]
+fn a_dry_run_fails_where_the_repair_would_because_of_its_output() {
+    let made = Sqlite::copy("torn-midframe-1024");
+    let (taken, log) = (made.path("app.db"), made.log());
+    for options in [&["--dry-run"][..], &["--dry-run", "--salvage"]] {
+        for taken in [&taken, &log] {
+            let output = repair(&log, &[options, &["--output", taken.to_str().expect("text")]].concat());
+            assert_eq!(output.code, 7, "{options:?}: {}", output.out);
+        }
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = native(folder.path(), 3, 1 << 20, false);
+    let inside = segment(&log, 9);
+    let output = repair(&log, &["--dry-run", "--output", inside.to_str().expect("text")]);
+    assert_eq!(output.code, 7, "{}", output.out);
+}
+
+#[test]
+fn a_torn_log_of_nothing_is_taken_away_and_undone_from_another_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = native(folder.path(), 1, 1 << 20, false);
+    fs::File::options().write(true).open(segment(&log, 1)).expect("a segment").set_len(100).expect("torn");
+    let (before, kept) = (files(&log), folder.path().join("kept"));
+    fs::create_dir(&kept).expect("a folder");
+    let kept = ["--quarantine-dir", kept.to_str().expect("text")];
+    let output = repair(&log, &[&["--yes"][..], &kept].concat());
+    assert_eq!(output.code, 0, "{}{}", output.out, output.err);
+    assert!(output.out.contains("the log is gone; what it was is kept"), "{}", output.out);
+    assert_eq!(run(waltool().arg("verify").arg(&log)).code, 5);
+    assert_eq!(repair(&log, &[&["--undo"][..], &kept].concat()).code, 0);
+    assert_eq!(files(&log), before);
+}
+
+#[test]
 fn yes_cuts_and_undo_puts_back() {
     let made = Sqlite::copy("torn-midframe-1024");
     let before = files(made.folder.path());

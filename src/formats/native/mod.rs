@@ -82,6 +82,10 @@ impl Format for Native {
         u32::try_from(number).ok().map(|number| log_writer::segment_name(number).into())
     }
 
+    fn shortest(&self) -> u64 {
+        RECORDS_START as u64
+    }
+
     fn decoder(&self) -> Box<dyn Decode + Send> {
         Box::new(decoder::Decoder::default())
     }
