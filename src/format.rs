@@ -129,6 +129,12 @@ pub trait Format: Sync {
     fn shortest(&self) -> u64 {
         0
     }
+    /// Why a segment that begins with `head` ([`HEAD_LEN`](crate::decode::HEAD_LEN) bytes or all of it) may be read but not
+    /// changed, as the end of a sentence; `None` if it may.
+    fn read_only(&self, head: &[u8]) -> Option<String> {
+        let _ = head;
+        None
+    }
     /// A parser that stands before the first segment.
     fn decoder(&self) -> Box<dyn Decode + Send>;
     /// A record's position as people write it.

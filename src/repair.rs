@@ -11,6 +11,7 @@ use std::path::Path;
 
 pub use undo::{Undone, undo};
 
+use crate::decode::HEAD_LEN;
 use crate::durable::{self, Temp};
 use crate::error::{Error, Result};
 use crate::format::Format;
@@ -36,6 +37,7 @@ pub struct Done {
 pub fn in_place(log: &Log, wish: &Wish, plan: &Plan, quarantine: Option<&Path>) -> Result<Done> {
     let _lock = lock(log)?;
     let log = look_again(log, wish, plan)?;
+    permits(&log, plan, None)?;
     let mut kept = Vec::new();
     for edit in &plan.edits {
         let (segment, taken, offset) = match *edit {
@@ -54,9 +56,10 @@ pub fn in_place(log: &Log, wish: &Wish, plan: &Plan, quarantine: Option<&Path>) 
 /// Whether a plan may be carried out: in place, or as the new log `new`. Looks only.
 ///
 /// # Errors
-/// [`Error::Refused`] where `new` exists or nothing of the log would be left to write there.
+/// [`Error::Refused`] where a segment may not be changed, or where `new` exists or nothing of the log would be left for it;
+/// [`Error::Read`].
 pub fn permits(log: &Log, plan: &Plan, new: Option<&Path>) -> Result<()> {
-    let Some(new) = new else { return Ok(()) };
+    let Some(new) = new else { return if plan.edits.is_empty() { Ok(()) } else { may_change(log) } };
     if log.claims(new) {
         return Err(Error::refused(
             new,
@@ -67,6 +70,16 @@ pub fn permits(log: &Log, plan: &Plan, new: Option<&Path>) -> Result<()> {
     let removed = plan.edits.iter().filter(|edit| matches!(edit, Edit::Remove { .. })).count();
     if removed == log.segments().len() {
         return Err(Error::refused(log.path(), "nothing would be left of it, so there is nothing to write"));
+    }
+    Ok(())
+}
+
+fn may_change(log: &Log) -> Result<()> {
+    for index in 0..log.segments().len() as u32 {
+        if let Some(why) = log.format().read_only(&log.head(index, HEAD_LEN)?) {
+            let why = format!("{why}; --output NEW writes a repaired copy");
+            return Err(Error::refused(log.segment_path(index), why));
+        }
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use logs::{Sqlite, cases, change, files, native, report, segment, verdict};
+use waltool::formats::native::layout::{HEADER_LEN, SegmentHeader, TWIN};
 use waltool::plan::{Edit, Loss, Plan, Wish};
 use waltool::repair::{self, Done};
 use waltool::salvage::Survey;
@@ -265,6 +266,30 @@ fn a_native_segment_whose_header_is_cut_or_hit_goes_whole_and_comes_back() {
         repair::undo(&path, None, None).expect("undone");
         assert_eq!(files(&log), before);
     }
+}
+
+#[test]
+fn a_native_segment_with_unknown_compatible_flags_is_read_and_copied_but_not_changed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = native(folder.path(), 6, 9000, false);
+    change(&segment(&path, 2), |bytes| {
+        let mut header = SegmentHeader::parse(bytes).expect("a header");
+        header.compatible = 0x10;
+        bytes[TWIN..][..HEADER_LEN].copy_from_slice(&header.encode());
+        bytes[..HEADER_LEN].copy_from_slice(&header.encode());
+    });
+    assert_eq!(verdict(&path), Verdict::Clean);
+    let last = files(&path).into_keys().rfind(|name| name.ends_with(".wal")).expect("a segment");
+    change(&path.join(last), |bytes| bytes.truncate(bytes.len() - 5));
+    let before = files(&path);
+    assert_eq!(verdict(&path), Verdict::TornTail);
+    refused(repair(&path, &TAIL));
+    let log = Log::open(&path, None).expect("a log");
+    let plan = plan(&log, &TAIL).expect("a plan");
+    refused(repair::permits(&log, &plan, None));
+    assert_eq!(files(&path), before);
+    let copied = repair::to_copy(&log, &plan, &folder.path().join("new")).expect("a copy");
+    assert_eq!(copied.after.expect("a log").verdict(), Verdict::Clean);
 }
 
 #[test]

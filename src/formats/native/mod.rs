@@ -82,6 +82,12 @@ impl Format for Native {
         u32::try_from(number).ok().map(|number| log_writer::segment_name(number).into())
     }
 
+    fn read_only(&self, head: &[u8]) -> Option<String> {
+        let unknown = decoder::either_header(head)?.compatible;
+        let why = format!("its header has flags {unknown:#010x}, newer than this waltool: it may be read, not changed");
+        (unknown != 0).then_some(why)
+    }
+
     fn shortest(&self) -> u64 {
         RECORDS_START as u64
     }
