@@ -40,5 +40,5 @@ pub use error::{Error, Result};
 pub use log::Log;
 pub use report::Report;
 pub use scan::Scan;
-pub use shown::{Shown, shown};
+pub use shown::{Shown, quoted, shown};
 pub use verdict::Verdict;

@@ -292,16 +292,16 @@ fn detect(path: &Path, clue: &Clue<'_>) -> Result<&'static dyn Format> {
 
 /// What an unknown file looks like, and the command that would have worked.
 fn what_else(path: &Path, clue: &Clue<'_>) -> String {
-    let shown = crate::shown(path);
+    let quoted = crate::quoted(path);
     let head = clue.head;
     if head.is_empty() {
         "the file is empty, and its name says nothing; use --format NAME if you know what it was".into()
     } else if head.starts_with(b"SQLite format 3\0") {
-        format!("this is a SQLite database, not its log; try {shown}-wal")
+        format!("this is a SQLite database, not its log; try {}-wal", crate::shown(path))
     } else if head.starts_with(&[0x1f, 0x8b]) {
-        format!("this is gzip; try: zcat {shown} | waltool verify -")
+        format!("this is gzip; try: zcat {quoted} | waltool verify -")
     } else if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-        format!("this is zstd; try: zstdcat {shown} | waltool verify -")
+        format!("this is zstd; try: zstdcat {quoted} | waltool verify -")
     } else if crate::bytes::all_zero(head) {
         "it begins with nothing but zeros; use --format NAME if you know what it was".into()
     } else if std::str::from_utf8(&head[..head.len().min(512)]).is_ok() {

@@ -154,7 +154,7 @@ fn len_of(path: &Path) -> Result<u64> {
 }
 
 fn why_not(log: &Log, report: &Report, wish: &Wish, flips: bool) -> String {
-    let shown = crate::shown(log.path());
+    let quoted = crate::quoted(log.path());
     let mut why = match report.proof() {
         Some(proof) => format!("the log is {}: {proof}. ", report.verdict()),
         None => String::new(),
@@ -164,11 +164,11 @@ fn why_not(log: &Log, report: &Report, wish: &Wish, flips: bool) -> String {
         return why;
     }
     if flips {
-        why.push_str(&format!("One bit explains the damage: waltool repair --fix-bit {shown}. "));
+        why.push_str(&format!("One bit explains the damage: waltool repair --fix-bit {quoted}. "));
     }
     why.push_str(&format!(
-        "To keep all whole transactions: waltool repair --salvage --output NEW {shown}. To cut nevertheless: \
-         waltool repair --cut-at-damage --accept-loss {shown}"
+        "To keep all whole transactions: waltool repair --salvage --output NEW {quoted}. To cut nevertheless: \
+         waltool repair --cut-at-damage --accept-loss {quoted}"
     ));
     why
 }

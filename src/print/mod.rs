@@ -8,13 +8,13 @@ pub mod report;
 pub mod text;
 
 use std::fmt::{self, Display};
-use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 use waltool::scan::Found;
 
 pub use out::Out;
+pub use waltool::quoted;
 
 /// How text looks: colours, and the width to keep to on a terminal.
 #[derive(Clone, Copy, Debug, Default)]
@@ -103,36 +103,8 @@ impl Display for Time {
     }
 }
 
-/// A path as a shell takes it, for commands that are printed to be copied.
-pub fn quoted(path: &Path) -> String {
-    use std::os::unix::ffi::OsStrExt;
-    let bytes = path.as_os_str().as_bytes();
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_./+-:@%,".contains(byte);
-    let text = match bytes {
-        [] => "''".into(),
-        _ if bytes.iter().all(plain) => String::from_utf8_lossy(bytes).into_owned(),
-        _ => match std::str::from_utf8(bytes) {
-            Ok(text) if !text.chars().any(char::is_control) => format!("'{}'", text.replace('\'', r"'\''")),
-            _ => ansi_c_quoted(bytes),
-        },
-    };
-    if text.starts_with('-') && text != "-" { format!("./{text}") } else { text }
-}
-
-fn ansi_c_quoted(bytes: &[u8]) -> String {
-    let escaped = bytes.iter().map(|&byte| match byte {
-        b'\'' | b'\\' => format!("\\{}", byte as char),
-        b' '..=b'~' => (byte as char).to_string(),
-        _ => format!("\\x{byte:02x}"),
-    });
-    format!("$'{}'", escaped.collect::<String>())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
-    use std::os::unix::ffi::OsStrExt;
-
     use super::*;
 
     #[test]
@@ -143,16 +115,6 @@ mod tests {
         }
         assert_eq!(Size(1024 * 1024 - 1).to_string(), "1.0 MiB");
         assert_eq!(Size(u64::MAX).to_string(), "16.0 EiB");
-    }
-
-    #[test]
-    fn a_path_in_a_command_can_be_pasted_into_a_shell() {
-        let quoted = |bytes: &[u8]| quoted(Path::new(OsStr::from_bytes(bytes)));
-        assert_eq!(quoted(b"/var/lib/app.db-wal"), "/var/lib/app.db-wal");
-        assert_eq!(quoted(b"my db-wal"), "'my db-wal'");
-        assert_eq!(quoted(b"it's"), r"'it'\''s'");
-        assert_eq!(quoted(b"a\x1b\xff'"), r"$'a\x1b\xff\''");
-        assert_eq!(quoted(b"-rf"), "./-rf");
     }
 
     #[test]

@@ -36,6 +36,7 @@ fn what_is_no_log_is_5_and_says_what_it_is() {
     let bench = Bench::new();
     refused(&bench.file("notes.txt", b"Dear diary,\n"), 5, "this is text");
     refused(&bench.file("log.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\x03"), 5, "zcat ");
+    refused(&bench.file("a log.gz", b"\x1f\x8b\x08"), 5, "/a log.gz' | waltool verify -");
     refused(&bench.file("one", b"\xff"), 5, "--format NAME");
     refused(&bench.file("none", b""), 5, "empty");
     refused(&bench.file("app.db", &[b"SQLite format 3\0".as_slice(), &[0; 4080]].concat()), 5, "app.db-wal");

@@ -78,6 +78,16 @@ fn a_torn_log_of_nothing_is_taken_away_and_undone_from_another_folder() {
 }
 
 #[test]
+fn the_commands_in_a_refusal_can_be_pasted_into_a_shell() {
+    let made = Sqlite::copy("bitflip-middle-512");
+    let log = made.path("my app.db-wal");
+    fs::rename(made.log(), &log).expect("renamed");
+    let output = repair(&log, &["--yes"]);
+    let quoted = format!("waltool repair --fix-bit '{}'", log.display());
+    assert!(output.err.contains(&quoted), "{}", output.err);
+}
+
+#[test]
 fn yes_cuts_and_undo_puts_back() {
     let made = Sqlite::copy("torn-midframe-1024");
     let before = files(made.folder.path());
