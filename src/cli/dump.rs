@@ -146,6 +146,7 @@ fn selection(args: &DumpArgs, log: &Log, context: &Context) -> anyhow::Result<Se
         let count = select::count(log, selection.clone(), progress.listener())?;
         selection.skip = count.saturating_sub(tail);
         selection.limit = tail.min(count);
+        selection.to_end = tail > 0;
     }
     Ok(selection)
 }

@@ -65,6 +65,8 @@ pub struct Selection {
     pub skip: u64,
     /// Selected records to print.
     pub limit: u64,
+    /// The records to print are the last ones: the faults behind them belong to them.
+    pub to_end: bool,
     /// Fill, stale and unwritten bytes, and pieces of records too.
     pub spans: bool,
     /// LSN of the last record that was met.
@@ -84,6 +86,7 @@ impl Selection {
             kinds: Vec::new(),
             skip: 0,
             limit: u64::MAX,
+            to_end: false,
             spans: false,
             last: None,
             started: false,
@@ -95,7 +98,7 @@ impl Selection {
 
     /// Nothing more will be selected.
     pub fn done(&self) -> bool {
-        self.limit == 0
+        self.limit == 0 && !self.to_end
     }
 
     /// Damage stands before what comes next.
@@ -166,12 +169,12 @@ impl Selection {
     }
 
     fn record(&mut self, found: &Found<'_>, format: &dyn Format, print: &mut impl FnMut(&Found<'_>, bool)) {
-        if self.done() {
-            return;
-        }
         let Some(record) = &found.record else { return self.fill(found, print) };
         let (span, lsn) = (&found.span, record.meta.lsn);
         self.last = Some(lsn);
+        if self.limit == 0 {
+            return;
+        }
         if !self.begun(span, lsn) {
             self.held.clear();
             return;

@@ -121,6 +121,24 @@ fn damage_belongs_to_a_range_that_reaches_around_it() {
 }
 
 #[test]
+fn the_tail_of_a_torn_log_shows_the_tear() {
+    let bench = Bench::new();
+    let log = bench.sqlite("torn-midframe-1024");
+    let spans = |options: &[&str]| {
+        let lines = run(waltool().args(["dump", "--json", "--no-payload"]).args(options).arg(&log)).json();
+        lines.iter().map(|line| line["span"].as_str().expect("a word").to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(spans(&["--tail=2"]), ["header", "record", "record", "torn"]);
+    assert_eq!(spans(&["--tail=1", "--kind=commit"]), ["header", "record", "torn"]);
+    assert_eq!(spans(&["--tail=1", "--kind=commit", "--to=65"]), ["header", "record"]);
+    assert_eq!(spans(&["--tail=1", "--to=@70247"]), ["header", "record"]);
+    assert_eq!(spans(&["--limit=1"]), ["header", "record"]);
+    assert!(run(waltool().args(["dump", "--tail=2"]).arg(&log)).err.contains("not all of it is intact"));
+    bench.cut(&log, 100);
+    assert_eq!(spans(&["--tail=2"]), ["header", "torn"]);
+}
+
+#[test]
 fn limit_and_tail_count_the_records_that_the_other_options_select() {
     let bench = Bench::new();
     let log = bench.native("log", 5);
