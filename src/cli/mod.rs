@@ -106,16 +106,22 @@ pub fn main() -> Exit {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help that nobody reads to its end is still help.
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            let printed = error.print().map_err(anyhow::Error::from);
+            return match printed {
+                _ if error.use_stderr() => Exit::Usage,
+                Err(failed) => end(&failed.context("standard output: cannot write")),
+                Ok(()) => Exit::Done,
+            };
         }
     };
-    cli.command.run(&Context::new(cli.color)).unwrap_or_else(|error| {
-        let exit = Exit::of(&error);
-        if exit != Exit::Done {
-            message::error(&error);
-        }
-        exit
-    })
+    cli.command.run(&Context::new(cli.color)).unwrap_or_else(|error| end(&error))
+}
+
+/// What an error ends with, after it was said. A reader that has read enough is none.
+fn end(error: &anyhow::Error) -> Exit {
+    let exit = Exit::of(error);
+    if exit != Exit::Done {
+        message::error(error);
+    }
+    exit
 }

@@ -39,15 +39,16 @@ impl Bound {
             };
             return format.parse_position(text).map(Self::Lsn).ok_or_else(wrong);
         };
+        let shown = Shown(offset.as_bytes());
         if log.segments().len() > 1 {
-            let why = format!("@{offset} is ambiguous in a log of several segments: name one segment file as LOG");
+            let why = format!("@{shown} is ambiguous in a log of several segments: name one segment file as LOG");
             return Err(Error::Usage(why));
         }
         let number = match offset.strip_prefix("0x") {
             Some(digits) => u64::from_str_radix(digits, 16).ok(),
             None => offset.parse().ok(),
         };
-        let offset = number.ok_or_else(|| Error::Usage(format!("@{offset} is not an offset in bytes")))?;
+        let offset = number.ok_or_else(|| Error::Usage(format!("@{shown} is not an offset in bytes")))?;
         Ok(Self::Place(Place { segment: 0, offset }))
     }
 }

@@ -44,6 +44,26 @@ fn a_full_disk_is_6_and_said() {
 }
 
 #[test]
+fn help_that_cannot_be_written_is_6_and_said() {
+    for arguments in ["--help", "--version"] {
+        let full = File::options().write(true).open("/dev/full").expect("the full device");
+        let output = binary().arg(arguments).stdout(full).output().expect("a run");
+        assert_eq!(output.status.code(), Some(6), "{arguments}");
+        assert!(String::from_utf8_lossy(&output.stderr).starts_with("waltool: standard output: cannot write"));
+    }
+}
+
+#[test]
+fn an_argument_is_escaped_in_the_message_that_refuses_it() {
+    let bench = Bench::new();
+    let log = bench.sqlite("clean-512-be");
+    for option in ["--from=@\u{1b}[31m", "--from=\u{1b}[31m", "--kind=\u{1b}[31m", "--since=\u{1b}[31m"] {
+        let output = run(waltool().args(["dump", option]).arg(&log));
+        assert_eq!((output.code, output.err.contains('\u{1b}')), (2, false), "{option:?}");
+    }
+}
+
+#[test]
 fn colour_is_for_terminals_and_for_those_who_ask() {
     let bench = Bench::new();
     let log = bench.sqlite("bitflip-middle-512");
