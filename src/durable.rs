@@ -205,9 +205,12 @@ impl Temp {
         let file = create_new(&path, like)?;
         let temp = Self { path, target: target.into(), file: Some(file), placed: false };
         // The lock tells a leftover from a file that is being written.
-        rustix::fs::flock(temp.handle(), FlockOperation::NonBlockingLockExclusive)
-            .map_err(|errno| Error::write(&temp.path, "lock", errno.into()))?;
-        Ok(temp)
+        match rustix::fs::flock(temp.handle(), FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) if temp.handle().metadata().is_ok_and(|file| file.nlink() > 0) => Ok(temp),
+            // Between its creation and its lock another run took it for a leftover; the name is that run's now.
+            Ok(()) | Err(Errno::WOULDBLOCK) => Err(temp.lost()),
+            Err(errno) => Err(Error::write(&temp.path, "lock", errno.into())),
+        }
     }
 
     /// A new directory beside `target`, with the mode of the directory `like`. What an earlier run left there is removed.
@@ -223,6 +226,11 @@ impl Temp {
         let created = std::fs::create_dir(&path).and_then(|()| std::fs::set_permissions(&path, mode));
         created.map_err(|source| Error::write(&path, "create", source))?;
         Ok(Self { path, target: target.into(), file: None, placed: false })
+    }
+
+    fn lost(mut self) -> Error {
+        self.placed = true;
+        busy(&self.path)
     }
 
     /// Where it is until it is placed.
@@ -307,10 +315,16 @@ fn clear_leftover(path: &Path) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other.map_err(|source| Error::write(path, "replace", source))?,
     };
+    let id = |file: io::Result<Metadata>| file.map(|file| (file.dev(), file.ino())).ok();
     match rustix::fs::flock(&left, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => remove(path),
-        Err(_) => Err(Error::refused(path, "another waltool is writing this file")),
+        Ok(()) if id(left.metadata()) == id(path.symlink_metadata()) => remove(path),
+        // What was opened has been placed or removed meanwhile; what has the name now is not known to be left over.
+        Ok(()) | Err(_) => Err(busy(path)),
     }
+}
+
+fn busy(path: &Path) -> Error {
+    Error::refused(path, "another waltool is writing this file")
 }
 
 /// Fails early where a name that must be free is taken.
