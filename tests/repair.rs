@@ -262,7 +262,11 @@ fn a_native_segment_whose_header_is_cut_or_hit_goes_whole_and_comes_back() {
         let plan = plan(&opened, &CUT).expect("a plan");
         let done = repair::in_place(&opened, &CUT, &plan, None).expect("cut");
         assert!(!log.join(&last).exists(), "{len} bytes of {last}");
-        assert_eq!(done.after.map(|after| after.verdict()), (segments > 1).then_some(Verdict::Clean), "{len} of {last}");
+        assert_eq!(
+            done.after.map(|after| after.verdict()),
+            (segments > 1).then_some(Verdict::Clean),
+            "{len} of {last}"
+        );
         repair::undo(&path, None, None).expect("undone");
         assert_eq!(files(&log), before);
     }
@@ -302,6 +306,17 @@ fn a_missing_segment_is_refused_and_cut_only_when_told() {
     repair(&log, &CUT).expect("cut");
     assert_eq!(verdict(&log), Verdict::Clean);
     assert_eq!(report(&log).segments, 1);
+}
+
+#[test]
+fn garbage_behind_a_seal_whose_segment_is_missing_goes_with_the_seal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = native(folder.path(), 12, 9000, true);
+    let count = files(&log).keys().filter(|name| name.ends_with(".wal")).count() as u32;
+    (2..=count).for_each(|number| fs::remove_file(segment(&log, number)).expect("lost"));
+    change(&segment(&log, 1), |bytes| bytes.extend([0x33; 100]));
+    repair(&log, &CUT).expect("cut");
+    assert_eq!(verdict(&log), Verdict::Clean);
 }
 
 #[test]
