@@ -127,11 +127,13 @@ fn cut(log: &Log, report: &Report) -> Result<Vec<Edit>> {
     let fault =
         report.first_fault().map_or(Place::default(), |span| Place { segment: span.segment, offset: span.offset });
     let count = log.segments().len() as u32;
-    let missing = matches!(report.first_fault().map(|span| span.kind), Some(Kind::Gap(_)));
+    let end = report.prefix.end;
+    // The seal that names a missing successor stands behind the last commit, and would name it after the cut too.
+    let missing = report.faults.iter().any(|span| matches!(span.kind, Kind::Gap(_)) && span.segment <= end.segment + 1);
     let shortest = log.format().shortest();
-    let place = match report.prefix.end {
-        end if missing || end.segment < fault.segment || end.offset < shortest => report.prefix.committed_end,
-        end => end,
+    let place = match () {
+        () if missing || end.segment < fault.segment || end.offset < shortest => report.prefix.committed_end,
+        () => end,
     };
     let mut edits = Vec::new();
     for segment in (place.segment..count).rev() {

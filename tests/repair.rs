@@ -309,6 +309,17 @@ fn a_missing_segment_is_refused_and_cut_only_when_told() {
 }
 
 #[test]
+fn garbage_behind_a_seal_whose_segment_is_missing_goes_with_the_seal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = native(folder.path(), 12, 9000, true);
+    let count = files(&log).keys().filter(|name| name.ends_with(".wal")).count() as u32;
+    (2..=count).for_each(|number| fs::remove_file(segment(&log, number)).expect("lost"));
+    change(&segment(&log, 1), |bytes| bytes.extend([0x33; 100]));
+    repair(&log, &CUT).expect("cut");
+    assert_eq!(verdict(&log), Verdict::Clean);
+}
+
+#[test]
 fn salvage_keeps_every_whole_transaction_before_and_behind_the_damage() {
     let mut salvaged = 0;
     for case in cases() {
