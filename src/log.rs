@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex};
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::durable::folder_of;
 use crate::error::{Error, Result};
 use crate::format::{CLUE_LEN, Clue, Format, Match, Segments};
 use crate::formats;

@@ -16,6 +16,7 @@ mod time;
 mod verify;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
@@ -106,6 +107,8 @@ pub struct LogArg {
 
 /// Parses the arguments and runs the command.
 pub fn main() -> Exit {
+    // A limit on file sizes is then an error of the write that meets it, which leaves nothing behind, and not a death.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
