@@ -76,7 +76,19 @@ pub struct Report {
     broken: Option<BrokenPromise>,
     /// A segment before the present one has a fault.
     hit_before: bool,
+    leftover: Option<Leftover>,
     current: Current,
+}
+
+/// What follows an unlinked record without a commit: by its looks the rest of a rolled-back transaction.
+#[derive(Clone)]
+struct Leftover {
+    /// What was counted behind the damage before it.
+    behind: Tally,
+    /// Bytes of its records.
+    bytes: u64,
+    /// Nothing but unlinked records interrupts it, and no other fault stands before it.
+    only: bool,
 }
 
 /// Damage below a promise.
@@ -121,6 +133,7 @@ impl Report {
             evidence: Evidence { promising: format.commits_promise(), ..Evidence::default() },
             broken: None,
             hit_before: false,
+            leftover: None,
             current: Current::default(),
         }
     }
@@ -157,8 +170,12 @@ impl Report {
             if threads > 1 && self.fault_count == 0 && !scan.log().is_stream() {
                 parallel::skim(scan, &mut self.current.before, threads, &mut progress)?;
             }
+            let from = scan.offset();
             scan.skim(self.tally(), None, &mut progress)?;
             self.current.seen = scan.offset();
+            if let Some(leftover) = &mut self.leftover {
+                leftover.bytes += self.current.seen - from;
+            }
         }
         Ok(())
     }
@@ -194,23 +211,50 @@ impl Report {
         if let Some(record) = &found.record {
             self.tally().add(&record.meta, span.end());
         }
+        self.follow_leftover(&span, found.claims);
+    }
+
+    /// Takes note where a rolled-back transaction's rest begins, goes on, or turns out to be none.
+    fn follow_leftover(&mut self, span: &Span, claims: u64) {
+        self.disprove_leftover();
+        match (span.kind, &mut self.leftover) {
+            (Kind::Damage(Fault::Unlinked { flip: None, .. }), None) => {
+                let only = self.fault_count == 1;
+                self.leftover = Some(Leftover { behind: self.current.behind.clone(), bytes: 0, only });
+            }
+            (Kind::Damage(Fault::Unlinked { flip: None, .. }) | Kind::Stale, Some(_)) => {}
+            (Kind::Record(_), Some(leftover)) => leftover.bytes += span.len,
+            (Kind::Damage(Fault::Checksum { .. }) | Kind::Torn(Fault::Cut { .. }), Some(leftover)) if claims == 0 => {
+                leftover.only = false;
+            }
+            (_, leftover) => *leftover = None,
+        }
+    }
+
+    /// No commit follows what is left of a rolled-back transaction.
+    fn disprove_leftover(&mut self) {
+        let commits = self.current.behind.commits;
+        self.leftover.take_if(|leftover| commits > leftover.behind.commits);
+    }
+
+    /// What a rolled-back transaction left is as good as stale.
+    fn drop_leftover(&mut self) {
+        self.disprove_leftover();
+        let Some(leftover) = self.leftover.take() else { return };
+        self.evidence.leftover = leftover.only;
+        self.stale_bytes += leftover.bytes;
+        self.current.behind = leftover.behind;
     }
 
     /// No more spans will come.
     pub fn finish(&mut self) {
+        self.drop_leftover();
         self.close_segment();
         self.current = Current::default();
-        let commits = self.beyond.commits;
-        self.evidence.commit_behind = commits > 0;
-        let unlinked = match self.faults[..] {
-            [Span { kind: Kind::Damage(Fault::Unlinked { flip: None, .. }), .. }] => self.fault_count == 1,
-            _ => false,
-        };
-        self.evidence.leftover = unlinked && self.beyond.records > 0 && commits == 0;
+        self.evidence.commit_behind = self.beyond.commits > 0;
         if self.row().label == 'I' {
             // Everything behind the last good frame is of the transaction that was rolled back, or older.
             self.stale_bytes = self.bytes - self.prefix.end.offset - self.unwritten_bytes;
-            self.beyond = Totals::default();
             self.faults.clear();
             (self.fault_count, self.fault_bytes) = (0, 0);
         }

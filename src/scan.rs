@@ -71,6 +71,11 @@ impl Item {
         Self { span, body, claims: 0, claims_end: 0, durable: 0 }
     }
 
+    /// What stands from here on may be sound, whatever stands before it.
+    fn begins_anew(&self) -> bool {
+        matches!(self.span.kind, Kind::Damage(Fault::Unlinked { .. }))
+    }
+
     /// Takes in the neighbour behind it.
     fn absorb(&mut self, next: &Item) {
         self.span.len += next.span.len;
@@ -516,7 +521,7 @@ impl Doubt {
             self.collapse();
         }
         match self.0.last_mut() {
-            Some(last) if last.span.kind.name() == item.span.kind.name() => last.absorb(&item),
+            Some(last) if last.span.kind.name() == item.span.kind.name() && !item.begins_anew() => last.absorb(&item),
             _ => self.0.push(item),
         }
     }
@@ -538,11 +543,12 @@ impl Doubt {
         }));
     }
 
-    /// Something good follows, so all of it is damage; fill right before the good stays fill.
+    /// Something good follows, so all of it is damage; fill right before the good stays fill, and what begins anew there
+    /// stays by itself.
     fn resolve_before_good(&mut self) -> impl Iterator<Item = Item> + use<> {
-        let fill = self.0.pop_if(|item| item.span.kind == Kind::Padding);
+        let last = self.0.pop_if(|item| item.span.kind == Kind::Padding || item.begins_anew());
         self.collapse();
-        self.0.drain(..).chain(fill).collect::<Vec<_>>().into_iter()
+        self.0.drain(..).chain(last).collect::<Vec<_>>().into_iter()
     }
 
     /// The segment ends: bad bytes are a torn tail in the last one, and damage where another follows.

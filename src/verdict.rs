@@ -61,7 +61,7 @@ pub struct Evidence {
     pub promising: bool,
     /// An intact commit stands behind the damage.
     pub commit_behind: bool,
-    /// The damage is the unlinked beginning of a run that links, without a commit: a rolled-back transaction.
+    /// All damage is unlinked beginnings of runs that link, without a commit: rolled-back transactions.
     pub leftover: bool,
 }
 

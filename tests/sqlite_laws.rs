@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use sqlite::{assert_partition, good_frames, log, replayed, report, spans};
 use waltool::format::{CLUE_LEN, Clue, Lock, Match};
 use waltool::formats::by_name;
-use waltool::span::Kind;
+use waltool::span::{Fault, Kind};
 use waltool::{Log, Report, Verdict};
 
 const HEADER_LEN: usize = 32;
@@ -154,13 +154,65 @@ fn what_a_rollback_left_is_clean() {
 }
 
 #[test]
+fn what_two_rollbacks_left_is_clean() {
+    let (_folder, database, connection) = connect(512);
+    let run = |sql: &str| connection.execute_batch(sql).expect("a statement");
+    run("INSERT INTO t (b) VALUES (1); PRAGMA cache_size=4; PRAGMA cache_spill=4;");
+    for len in [30_000, 8000] {
+        run(&format!("BEGIN; INSERT INTO t (b) VALUES (randomblob({len})); ROLLBACK; INSERT INTO t (b) VALUES (1);"));
+    }
+    let bytes = std::fs::read(database.with_extension("db-wal")).expect("the log");
+    let unlinked = spans(&bytes, 4096)
+        .into_iter()
+        .filter(|(span, _)| matches!(span.kind, Kind::Damage(Fault::Unlinked { .. })))
+        .count();
+    let report = report(&bytes);
+    assert_eq!((unlinked, report.verdict(), report.beyond.records), (2, Verdict::Clean, 0));
+    assert_eq!(report.stale_bytes, bytes.len() as u64 - report.prefix.committed_end.offset);
+}
+
+#[test]
 fn a_hit_commit_before_what_a_rollback_left_is_not_clean() {
     let (whole, end) = with_leftovers();
-    for at in [end - 100, end - FRAME_LEN + 1, end - FRAME_LEN + 9, end - FRAME_LEN + 20] {
+    for at in [end - 100, end - FRAME_LEN + 1, end - FRAME_LEN + 20] {
         let mut bytes = whole.clone();
         bytes[at..at + 4].copy_from_slice(b"hurt");
-        assert_ne!(report(&bytes).verdict(), Verdict::Clean, "byte {at}");
+        let report = report(&bytes);
+        assert_eq!((report.verdict(), report.beyond.records), (Verdict::TornTail, 0), "byte {at}");
     }
+    let mut bytes = whole;
+    bytes[end - FRAME_LEN + 9..][..4].copy_from_slice(b"hurt");
+    let report = report(&bytes);
+    assert_eq!((report.verdict(), report.beyond.records), (Verdict::Corrupt, 1), "its salts");
+}
+
+#[test]
+fn what_a_rollback_left_is_not_salvaged() {
+    let (mut bytes, end) = with_leftovers();
+    let frames = (end - HEADER_LEN) / FRAME_LEN;
+    let first = HEADER_LEN + 24 + 100;
+    bytes[first..first + 4].copy_from_slice(b"hurt");
+    let beyond = report(&bytes).beyond;
+    assert_eq!((report(&bytes).verdict(), beyond.records), (Verdict::Corrupt, frames as u64 - 1));
+    // Cut within a frame of it, the log is torn, but no frame more is worth anything.
+    let (mut bytes, end) = with_leftovers();
+    bytes.truncate(end + 2 * FRAME_LEN + 100);
+    let report = report(&bytes);
+    assert_eq!((report.verdict(), report.beyond.records, report.stale_bytes), (Verdict::TornTail, 0, FRAME_LEN as u64));
+}
+
+#[test]
+fn a_rollback_leaves_nothing_at_the_beginning() {
+    let (_folder, database, connection) = connect(512);
+    let run = |sql: &str| connection.execute_batch(sql).expect("a statement");
+    run("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA cache_size=4; PRAGMA cache_spill=4;");
+    run("BEGIN; INSERT INTO t (b) VALUES (randomblob(30000));");
+    let mut bytes = std::fs::read(database.with_extension("db-wal")).expect("the log");
+    let whole = report(&bytes);
+    assert_eq!((whole.verdict(), whole.prefix.commits), (Verdict::Clean, 0));
+    bytes[HEADER_LEN + 24 + 100..][..4].copy_from_slice(b"hurt");
+    let report = report(&bytes);
+    assert_eq!((report.verdict(), report.beyond.records), (Verdict::TornTail, whole.prefix.records - 1));
 }
 
 #[test]

@@ -49,8 +49,6 @@ struct Chain {
     geometry: Geometry,
     seed: Sum,
     trust: Trust,
-    /// No frame so far was bad.
-    whole: bool,
     /// Transactions so far.
     transactions: u64,
     /// The transactions so far are all there is, so that the next one's number is known.
@@ -59,8 +57,22 @@ struct Chain {
     first: Option<u64>,
     /// The frame before was a commit.
     ended: Option<Ended>,
+    /// Whether this may be the rest of a transaction that was rolled back.
+    rest: Rest,
     /// The slot before is of an earlier life with these salts.
     stale: Option<Salts>,
+}
+
+/// Whether the next slot may be what a transaction left that was rolled back.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Rest {
+    /// The log was begun anew, or a transaction is under way.
+    #[default]
+    No,
+    /// A commit stands before it, or what calls itself one.
+    May,
+    /// It follows a frame of one.
+    Is,
 }
 
 /// What stands behind the seed.
@@ -99,11 +111,11 @@ impl Chain {
             geometry,
             seed,
             trust: Trust::Proven,
-            whole: true,
             transactions: 0,
             numbered: true,
             first: Some(HEADER_LEN as u64),
             ended: None,
+            rest: Rest::No,
             stale: None,
         }
     }
@@ -150,6 +162,9 @@ impl Chain {
             Evidence::None => {
                 let fault = self.fault(input, slot, computed, searches)?;
                 self.pass_bad(frame, None);
+                if let Fault::Unlinked { .. } = fault {
+                    self.rest = Rest::Is;
+                }
                 let claims_commit = frame.salts == salts && frame.commit_size > 0;
                 return Ok(Step { len: frame_len, class: Class::Damage { fault, claims_commit } });
             }
@@ -210,11 +225,10 @@ impl Chain {
     }
 
     /// Whether a bad frame looks like the first that is left of a transaction that was rolled back: it follows a commit
-    /// of a whole log, is none itself, and seeds the next. Any other bad frame may be of a transaction that was committed.
+    /// or an older rest, is no commit itself, and seeds the next. Any other may be of a transaction that was committed.
     fn is_leftover(&self, input: &Input<'_>, slot: &[u8], frame: &Frame) -> Result<bool, Need> {
         let Geometry { order, frame_len, .. } = self.geometry;
-        let follows_commit = self.ended.is_some() || input.offset == HEADER_LEN as u64;
-        if !(self.whole && follows_commit && frame.page > 0 && frame.commit_size == 0) {
+        if self.rest == Rest::No || frame.page == 0 || frame.commit_size > 0 {
             return Ok(false);
         }
         let pair = input.upto(2 * frame_len)?;
@@ -230,6 +244,7 @@ impl Chain {
         let mut commit = None;
         if frame.commit_size == 0 {
             self.ended = None;
+            self.rest = if self.rest == Rest::Is { Rest::Is } else { Rest::No };
         } else {
             let repeated =
                 self.ended.filter(|ended| self.content(ended.seed, ended.sum) == self.content(self.seed, sum));
@@ -238,7 +253,7 @@ impl Chain {
             transaction -= u64::from(repeated.is_some());
             self.transactions = transaction;
             self.ended = Some(Ended { seed: self.seed, sum, first });
-            self.first = Some(end);
+            (self.first, self.rest) = (Some(end), Rest::May);
         }
         (self.seed, self.trust, self.stale) = (sum, Trust::Proven, None);
         // SQLite syncs the header before it writes the first frame, so a frame promises the header.
@@ -257,7 +272,12 @@ impl Chain {
         self.trust = if frame.salts == self.geometry.salts { Trust::Stored } else { Trust::Foreign };
         // Salts of zero belong to the run that they stand in.
         self.stale = if stale == Some(Salts::default()) { self.stale } else { stale };
-        (self.whole, self.numbered, self.first, self.ended) = (false, false, None, None);
+        (self.numbered, self.first, self.ended) = (false, None, None);
+        self.rest = match self.rest {
+            _ if self.trust == Trust::Stored && frame.commit_size > 0 => Rest::May,
+            Rest::Is => Rest::Is,
+            Rest::May | Rest::No => Rest::No,
+        };
     }
 
     /// The sum `computed` for the slot before seeds the frame in `next`: both are proven.
@@ -315,8 +335,7 @@ impl Decoder {
         }
         let guess = guess::guess(input.upto(GUESS_LEN)?, &mut self.trials);
         let fault = guess::fault(bytes, guess.as_ref());
-        self.at =
-            guess.map_or(At::Lost, |guess| At::Frame(Chain { whole: false, ..Chain::new(guess.geometry, guess.seed) }));
+        self.at = guess.map_or(At::Lost, |guess| At::Frame(Chain::new(guess.geometry, guess.seed)));
         Ok(Step { len: HEADER_LEN, class: Class::damage(fault) })
     }
 
@@ -326,7 +345,7 @@ impl Decoder {
         let mut len = bytes.len().min(GUESS_LEN / 2);
         if let Some(geometry) = guess::by_links(input.offset, bytes, &mut self.trials) {
             let chain = Chain::new(geometry, Sum::default());
-            let chain = Chain { trust: Trust::Foreign, whole: false, numbered: false, first: None, ..chain };
+            let chain = Chain { trust: Trust::Foreign, numbered: false, first: None, ..chain };
             self.at = At::Frame(chain);
             len = (geometry.slot_behind(input.offset) - input.offset) as usize;
             if len == 0 {
@@ -351,6 +370,7 @@ impl Decoder {
             let seed = Sum::default();
             Ended { seed, sum: frame_sum(order, seed, slot), first: chain.first }
         });
+        chain.rest = if frame.commit_size > 0 { Rest::May } else { Rest::No };
         self.at = At::Frame(chain);
         Ok(Step { len: frame_len, class: Class::Padding })
     }
