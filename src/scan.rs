@@ -7,6 +7,8 @@
 //!    makes it a torn tail. Stale and unwritten bytes stay what they are unless something good follows them.
 //! 4. A decoder that needs more than the segment has left has met a cut.
 
+mod doubt;
+
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
@@ -18,6 +20,7 @@ use crate::log::Log;
 use crate::span::{Fault, Kind, Piece, Span};
 use crate::tally::Tally;
 use crate::window::{WINDOW, Window};
+use doubt::{Body, Doubt, Item};
 
 /// The largest record that is joined from pieces, in bytes, unless [`Scan::record_max`] says otherwise.
 pub const RECORD_MAX: usize = 16 * 1024 * 1024;
@@ -55,42 +58,6 @@ pub struct Scan<'l> {
     ready: VecDeque<Item>,
     open: Open,
     doubt: Doubt,
-}
-
-#[derive(Clone, Debug)]
-struct Item {
-    span: Span,
-    body: Body,
-    claims: u64,
-    claims_end: u64,
-    durable: u64,
-}
-
-impl Item {
-    fn new(span: Span, body: Body) -> Self {
-        Self { span, body, claims: 0, claims_end: 0, durable: 0 }
-    }
-
-    /// What stands from here on may be sound, whatever stands before it.
-    fn begins_anew(&self) -> bool {
-        matches!(self.span.kind, Kind::Damage(Fault::Unlinked { .. }))
-    }
-
-    /// Takes in the neighbour behind it.
-    fn absorb(&mut self, next: &Item) {
-        self.span.len += next.span.len;
-        self.claims += next.claims;
-        self.claims_end = self.claims_end.max(next.claims_end);
-        self.durable = self.durable.max(next.durable);
-    }
-}
-
-#[derive(Clone, Debug)]
-enum Body {
-    None,
-    Header(Range<usize>),
-    Record { meta: Meta, head: Range<usize>, payload: Range<usize> },
-    Joined(Meta),
 }
 
 /// The pieces of a record whose end has not come yet.
@@ -501,64 +468,5 @@ pub(crate) fn skim(
             Err(Need(need)) if window.ended() || need as u64 > left - taken as u64 => return Ok(None),
             Err(Need(need)) => window.fill(need)?,
         }
-    }
-}
-
-/// What follows the last good record of a segment: a few spans, neighbours of one kind joined.
-#[derive(Default)]
-struct Doubt(Vec<Item>);
-
-/// More changes of kind than this in a row are one damage: a bound on memory, met by noise only.
-const DOUBT_MAX: usize = 16;
-
-impl Doubt {
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn push(&mut self, item: Item) {
-        if self.0.len() == DOUBT_MAX {
-            self.collapse();
-        }
-        match self.0.last_mut() {
-            Some(last) if last.span.kind.name() == item.span.kind.name() && !item.begins_anew() => last.absorb(&item),
-            _ => self.0.push(item),
-        }
-    }
-
-    /// All of it, as one damage with the first fault.
-    fn collapse(&mut self) {
-        let fault = self.0.iter().find_map(|item| match item.span.kind {
-            Kind::Damage(fault) => Some(fault),
-            _ => None,
-        });
-        let fault = fault.unwrap_or(Fault::Hole);
-        let joined = self.0.drain(..).reduce(|mut all, item| {
-            all.absorb(&item);
-            all
-        });
-        self.0.extend(joined.map(|mut item| {
-            item.span.kind = Kind::Damage(fault);
-            item
-        }));
-    }
-
-    /// Something good follows, so all of it is damage; fill right before the good stays fill, and what begins anew there
-    /// stays by itself.
-    fn resolve_before_good(&mut self) -> impl Iterator<Item = Item> + use<> {
-        let last = self.0.pop_if(|item| item.span.kind == Kind::Padding || item.begins_anew());
-        self.collapse();
-        self.0.drain(..).chain(last).collect::<Vec<_>>().into_iter()
-    }
-
-    /// The segment ends: bad bytes are a torn tail in the last one, and damage where another follows.
-    fn resolve_at_end(&mut self, last: bool) -> impl Iterator<Item = Item> + use<> {
-        let mut items = std::mem::take(&mut self.0);
-        for item in &mut items {
-            if let (Kind::Damage(fault), true) = (item.span.kind, last) {
-                item.span.kind = Kind::Torn(fault);
-            }
-        }
-        items.into_iter()
     }
 }

@@ -1,0 +1,102 @@
+//! What a scan holds back: spans whose meaning depends on what comes next.
+
+use std::ops::Range;
+
+use crate::decode::Meta;
+use crate::span::{Fault, Kind, Span};
+
+/// A span on its way out, with where its bytes are.
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    pub(super) span: Span,
+    pub(super) body: Body,
+    pub(super) claims: u64,
+    pub(super) claims_end: u64,
+    pub(super) durable: u64,
+}
+
+impl Item {
+    pub(super) fn new(span: Span, body: Body) -> Self {
+        Self { span, body, claims: 0, claims_end: 0, durable: 0 }
+    }
+
+    /// What stands from here on may be sound, whatever stands before it.
+    fn begins_anew(&self) -> bool {
+        matches!(self.span.kind, Kind::Damage(Fault::Unlinked { .. }))
+    }
+
+    /// Takes in the neighbour behind it.
+    fn absorb(&mut self, next: &Item) {
+        self.span.len += next.span.len;
+        self.claims += next.claims;
+        self.claims_end = self.claims_end.max(next.claims_end);
+        self.durable = self.durable.max(next.durable);
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Body {
+    None,
+    Header(Range<usize>),
+    Record { meta: Meta, head: Range<usize>, payload: Range<usize> },
+    Joined(Meta),
+}
+
+/// What follows the last good record of a segment: a few spans, neighbours of one kind joined.
+#[derive(Default)]
+pub(super) struct Doubt(Vec<Item>);
+
+/// More changes of kind than this in a row are one damage: a bound on memory, met by noise only.
+const DOUBT_MAX: usize = 16;
+
+impl Doubt {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn push(&mut self, item: Item) {
+        if self.0.len() == DOUBT_MAX {
+            self.collapse();
+        }
+        match self.0.last_mut() {
+            Some(last) if last.span.kind.name() == item.span.kind.name() && !item.begins_anew() => last.absorb(&item),
+            _ => self.0.push(item),
+        }
+    }
+
+    /// All of it, as one damage with the first fault.
+    fn collapse(&mut self) {
+        let fault = self.0.iter().find_map(|item| match item.span.kind {
+            Kind::Damage(fault) => Some(fault),
+            _ => None,
+        });
+        let fault = fault.unwrap_or(Fault::Hole);
+        let joined = self.0.drain(..).reduce(|mut all, item| {
+            all.absorb(&item);
+            all
+        });
+        self.0.extend(joined.map(|mut item| {
+            item.span.kind = Kind::Damage(fault);
+            item
+        }));
+    }
+
+    /// Something good follows, so all of it is damage; fill right before the good stays fill, and what begins anew there
+    /// stays by itself.
+    pub(super) fn resolve_before_good(&mut self) -> impl Iterator<Item = Item> + use<> {
+        let last = self.0.pop_if(|item| item.span.kind == Kind::Padding || item.begins_anew());
+        self.collapse();
+        self.0.drain(..).chain(last).collect::<Vec<_>>().into_iter()
+    }
+
+    /// The segment ends: bad bytes are a torn tail in the last one, and damage where another follows.
+    pub(super) fn resolve_at_end(&mut self, last: bool) -> impl Iterator<Item = Item> + use<> {
+        let mut items = std::mem::take(&mut self.0);
+        for item in &mut items {
+            if let (Kind::Damage(fault), true) = (item.span.kind, last) {
+                item.span.kind = Kind::Torn(fault);
+            }
+        }
+        items.into_iter()
+    }
+}
