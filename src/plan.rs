@@ -158,19 +158,20 @@ fn len_of(path: &Path) -> Result<u64> {
 fn why_not(log: &Log, report: &Report, wish: &Wish, flips: bool) -> String {
     let quoted = crate::quoted(log.path());
     let mut why = match report.proof() {
-        Some(proof) => format!("the log is {}: {proof}. ", report.verdict()),
-        None => String::new(),
+        Some(proof) => format!("the log is {}: {proof}", report.verdict()),
+        None => format!("the log is {}", report.verdict()),
     };
     if wish.cut_at_damage {
-        why.push_str("Cutting loses what stands behind the damage; --cut-at-damage needs --accept-loss with it");
+        why.push_str("\n  cutting loses what stands behind the damage; --cut-at-damage needs --accept-loss with it");
         return why;
     }
+    // A line each, so that it can be copied.
     if flips {
-        why.push_str(&format!("One bit explains the damage: waltool repair --fix-bit {quoted}. "));
+        why.push_str(&format!("\n  one bit explains the damage:     waltool repair --fix-bit {quoted}"));
     }
     why.push_str(&format!(
-        "To keep all whole transactions: waltool repair --salvage --output NEW {quoted}. To cut nevertheless: \
-         waltool repair --cut-at-damage --accept-loss {quoted}"
+        "\n  to keep all whole transactions:  waltool repair --salvage --output NEW {quoted}\
+         \n  to cut nevertheless:             waltool repair --cut-at-damage --accept-loss {quoted}"
     ));
     why
 }
