@@ -64,7 +64,13 @@ impl<'l> Replay<'l> {
     /// # Errors
     /// [`Error::Refused`] for a wrong target (the log itself above all), for one that would become longer than `target_max`
     /// bytes, and where there is no commit to stop at; [`Error::Read`].
-    pub fn of(log: &'l Log, target: &Path, until: Until, target_max: u64) -> Result<Self> {
+    pub fn of(
+        log: &'l Log,
+        target: &Path,
+        until: Until,
+        target_max: u64,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Self> {
         if log.claims(target) {
             return Err(Error::refused(
                 target,
@@ -81,7 +87,7 @@ impl<'l> Replay<'l> {
             Some((file, len)) => head(file, *len).map_err(|source| Error::read(target, source))?,
             None => Vec::new(),
         };
-        let survey = Survey::of(log, until, base.as_ref().map_or(0, |(_, len)| *len), &head)?;
+        let survey = Survey::of(log, until, base.as_ref().map_or(0, |(_, len)| *len), &head, progress)?;
         if survey.len_max > target_max {
             let why = format!(
                 "the replay would make it {} bytes long, over {target_max}; --max-target-size BYTES permits more",
@@ -131,24 +137,24 @@ impl<'l> Replay<'l> {
         )
     }
 
-    /// Applies the log. When it returns, the result is on the disk under its name.
+    /// Applies the log; `progress` hears how many bytes of it have been read. When it returns, the result is on the disk under its name.
     ///
     /// # Errors
     /// As [`permits`](Self::permits); [`Error::Refused`] while a program has the target locked, and where the log changed since
     /// it was looked into; [`Error::Write`]. The target is then as it was, unless it was changed in place.
-    pub fn run(&self, to: To<'_>) -> Result<Applied> {
+    pub fn run(&self, to: To<'_>, progress: &mut dyn FnMut(u64)) -> Result<Applied> {
         self.permits(to)?;
         let _lock = match to {
             To::New(_) => None,
             To::Replace | To::InPlace => Some(locks::hold(&self.lock())?),
         };
         match (to, &self.base) {
-            (To::New(path), _) => self.to_temp(path)?.finish(Temp::place_new),
-            (To::Replace | To::InPlace, None) => self.to_temp(&self.file)?.finish(Temp::place_new),
-            (To::Replace, Some(_)) => self.to_temp(&self.file)?.finish(Temp::replace),
+            (To::New(path), _) => self.to_temp(path, progress)?.finish(Temp::place_new),
+            (To::Replace | To::InPlace, None) => self.to_temp(&self.file, progress)?.finish(Temp::place_new),
+            (To::Replace, Some(_)) => self.to_temp(&self.file, progress)?.finish(Temp::replace),
             (To::InPlace, Some(_)) => {
                 let file = durable::open_for_change(&self.file)?;
-                let applied = self.apply(&file, &self.file)?;
+                let applied = self.apply(&file, &self.file, progress)?;
                 durable::sync(&file, &self.file)?;
                 Ok(applied)
             }
@@ -163,7 +169,7 @@ impl<'l> Replay<'l> {
         }
     }
 
-    fn to_temp(&self, path: &Path) -> Result<Finished> {
+    fn to_temp(&self, path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Finished> {
         let read = |source| Error::read(&self.target, source);
         let like = self.base.as_ref().map(|(file, _)| file.metadata().map_err(read)).transpose()?;
         let mut temp = Temp::file(path, like.as_ref())?;
@@ -172,11 +178,11 @@ impl<'l> Replay<'l> {
             let kept = if self.log.format().paged() { self.survey.len.min(*len) } else { *len };
             durable::copy_prefix(file, &self.target, kept, temp.handle_mut(), &temp_path)?;
         }
-        let applied = self.apply(temp.handle(), &temp_path)?;
+        let applied = self.apply(temp.handle(), &temp_path, progress)?;
         Ok(Finished { temp, applied })
     }
 
-    fn apply(&self, file: &File, path: &Path) -> Result<Applied> {
+    fn apply(&self, file: &File, path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Applied> {
         let Some(stop) = self.survey.stop else { return Ok(Applied::default()) };
         let mut applying = Applying {
             survey: &self.survey,
@@ -187,9 +193,11 @@ impl<'l> Replay<'l> {
         };
         let mut scan = Scan::new(self.log);
         let mut abandoned = self.survey.abandoned.iter().peekable();
-        let mut seen = 0;
+        let (mut seen, mut read) = (0, 0);
         while let Some(found) = scan.next()? {
             let span = found.span;
+            read += span.len;
+            progress(read);
             seen = found.header.map_or(seen, |header| identity(seen, header));
             let place = Place { segment: span.segment, offset: span.offset };
             if place >= stop.end {

@@ -44,12 +44,12 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Looks for the whole transactions of `log`.
+    /// Looks for the whole transactions of `log`. `progress` hears how many bytes have been read.
     ///
     /// # Errors
     /// As [`Scan::next`]; [`Error::Refused`] where there is nothing to salvage, or where damage splits the log into more
     /// runs than memory should hold.
-    pub fn of(log: &Log) -> Result<Self> {
+    pub fn of(log: &Log, progress: &mut dyn FnMut(u64)) -> Result<Self> {
         let mut survey = Self {
             report: Report::new(log.format()),
             transactions: 0,
@@ -60,7 +60,10 @@ impl Survey {
         };
         let mut scan = Scan::new(log);
         let mut place = Standing::default();
+        let mut read = 0;
         while let Some(found) = scan.next()? {
+            read += found.span.len;
+            progress(read);
             survey.report.add(&found);
             if survey.header.is_none() {
                 survey.header = found.header.map(<[u8]>::to_vec);
@@ -118,7 +121,7 @@ impl Survey {
     ///
     /// # Errors
     /// [`Error::Refused`] where `new` exists, or where the log changed meanwhile; [`Error::Write`].
-    pub fn write(&self, log: &Log, new: &Path) -> Result<Report> {
+    pub fn write(&self, log: &Log, new: &Path, progress: &mut dyn FnMut(u64)) -> Result<Report> {
         durable::must_be_free(new)?;
         let temp = if log.path().is_dir() {
             Temp::folder(new, log.path())?
@@ -131,7 +134,7 @@ impl Survey {
         if let Some(header) = &self.header {
             writing.rebuild.belong(header);
         }
-        writing.all(&self.runs)?;
+        writing.all(&self.runs, progress)?;
         let report = Report::of(&Log::open(temp.path(), Some(log.format()))?, |_| ())?;
         let whole = report.prefix.transactions;
         if report.verdict() != Verdict::Clean || whole != self.transactions {
@@ -171,12 +174,14 @@ struct Writing<'a> {
 }
 
 impl Writing<'_> {
-    fn all(&mut self, runs: &[Run]) -> Result<()> {
+    fn all(&mut self, runs: &[Run], progress: &mut dyn FnMut(u64)) -> Result<()> {
         let mut scan = Scan::new(self.log);
         let mut runs = runs.iter().copied().peekable();
-        let mut offset = 0;
+        let (mut offset, mut read) = (0, 0);
         while let Some(found) = scan.next()? {
             let span = found.span;
+            read += span.len;
+            progress(read);
             self.reach(span.segment, found.header, &mut offset)?;
             let behind = |run: &Run| (run.segment, run.end) <= (span.segment, span.offset);
             while runs.next_if(behind).is_some() {}

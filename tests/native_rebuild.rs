@@ -53,8 +53,8 @@ fn rebuilt(path: &Path) -> Option<(Read, Vec<SegmentHeader>)> {
     let folder = tempfile::tempdir().unwrap();
     let new = folder.path().join("new");
     let log = Log::open(path, None).unwrap();
-    let survey = Survey::of(&log).ok()?;
-    let report = survey.write(&log, &new).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let survey = Survey::of(&log, &mut |_| {}).ok()?;
+    let report = survey.write(&log, &new, &mut |_| {}).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     assert_eq!(report.verdict(), Verdict::Clean);
     let log = Log::open(&new, None).unwrap();
     let headers = (0..log.segments().len() as u32).map(|segment| fs::read(log.segment_path(segment)).unwrap());

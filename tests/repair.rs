@@ -327,11 +327,11 @@ fn salvage_keeps_every_whole_transaction_before_and_behind_the_damage() {
         let log = Log::open(&made.log(), None).expect("a log");
         let old = report(&made.log());
         let whole = old.prefix.transactions + old.beyond.transactions;
-        match Survey::of(&log) {
+        match Survey::of(&log, &mut |_| {}) {
             Err(error) => assert_eq!((error.exit_code(), whole), (7, 0), "{case}: {error}"),
             Ok(survey) => {
                 assert_eq!(survey.transactions, whole, "{case}");
-                let new = survey.write(&log, &made.path("new-wal")).expect("salvaged");
+                let new = survey.write(&log, &made.path("new-wal"), &mut |_| {}).expect("salvaged");
                 assert_eq!((new.verdict(), new.prefix.transactions), (Verdict::Clean, whole), "{case}");
                 // Every SQLite frame of a whole transaction is written again, and no other.
                 assert_eq!(new.prefix.records, survey.records, "{case}");
@@ -351,10 +351,10 @@ fn salvage_of_segments_closes_the_gaps() {
     change(&segment(&path, 2), |bytes| bytes[8200] ^= 0xff);
     fs::remove_file(segment(&path, 4)).expect("lost");
     let log = Log::open(&path, None).expect("a log");
-    let survey = Survey::of(&log).expect("something whole");
+    let survey = Survey::of(&log, &mut |_| {}).expect("something whole");
     let new = folder.path().join("new");
-    let after = survey.write(&log, &new).expect("salvaged");
+    let after = survey.write(&log, &new, &mut |_| {}).expect("salvaged");
     assert_eq!(after.verdict(), Verdict::Clean);
     assert!(after.prefix.transactions < count && after.prefix.transactions >= count / 3);
-    refused(survey.write(&log, &new).map(|_| ()));
+    refused(survey.write(&log, &new, &mut |_| {}).map(|_| ()));
 }

@@ -11,8 +11,8 @@ use waltool::{Error, Log, Result, Verdict};
 
 fn replay(log: &Path, onto: &Path, until: Until, to: To<'_>) -> Result<Verdict> {
     let log = Log::open(log, None)?;
-    let replay = Replay::of(&log, onto, until, TARGET_MAX)?;
-    replay.run(to)?;
+    let replay = Replay::of(&log, onto, until, TARGET_MAX, &mut |_| {})?;
+    replay.run(to, &mut |_| {})?;
     Ok(replay.verdict())
 }
 
@@ -139,8 +139,8 @@ fn a_target_that_would_grow_too_long_is_refused_before_a_byte_is_written() {
     let log = Log::open(&made.log(), None).expect("a log");
     let len = made.bytes("expected.db").len() as u64;
     let onto = made.path("app.db");
-    assert!(Replay::of(&log, &onto, Until::End, len).is_ok());
-    let why = refused(Replay::of(&log, &onto, Until::End, len - 1).map(|_| ()));
+    assert!(Replay::of(&log, &onto, Until::End, len, &mut |_| {}).is_ok());
+    let why = refused(Replay::of(&log, &onto, Until::End, len - 1, &mut |_| {}).map(|_| ()));
     assert!(why.contains("--max-target-size"), "{why}");
 }
 

@@ -66,7 +66,7 @@ pub fn run(args: &RepairArgs, context: &Context) -> anyhow::Result<Exit> {
         return undo(args, out);
     }
     let log = context.open(path, args.log.format.format)?;
-    let exit = if args.salvage { salvage(args, &log, &mut out)? } else { cut(args, context, &log, &mut out)? };
+    let exit = if args.salvage { salvage(args, context, &log, &mut out)? } else { cut(args, context, &log, &mut out)? };
     out.finish()?;
     Ok(exit)
 }
@@ -174,19 +174,23 @@ fn say_done(args: &RepairArgs, log: &Log, done: &Done, after: Option<Verdict>, o
     }
 }
 
-fn salvage(args: &RepairArgs, log: &Log, out: &mut Out) -> anyhow::Result<Exit> {
+fn salvage(args: &RepairArgs, context: &Context, log: &Log, out: &mut Out) -> anyhow::Result<Exit> {
     let new = args.output.as_deref().unwrap_or(Path::new(""));
     waltool::durable::must_be_free(new)?;
-    let survey = Survey::of(log)?;
+    let looking = context.progress(|| log.bytes().unwrap_or(0));
+    let survey = Survey::of(log, &mut looking.listener())?;
+    drop(looking);
     if !args.json {
         out.line(format_args!("{}: {}", shown(log.path()), survey.report.verdict()));
         out.line(&survey);
         out.flush()?;
     }
+    let writing = context.progress(|| log.bytes().unwrap_or(0));
     let after = match args.dry_run {
         true => None,
-        false => Some(survey.write(log, new)?),
+        false => Some(survey.write(log, new, &mut writing.listener())?),
     };
+    drop(writing);
     if args.json {
         changes::salvage(log, &survey, new, after.as_ref(), out);
     } else if let Some(after) = &after {

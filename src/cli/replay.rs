@@ -52,7 +52,9 @@ pub fn run(args: &ReplayArgs, context: &Context) -> anyhow::Result<Exit> {
     }
     let log = context.open(&args.log.log, args.log.format.format)?;
     let until = args.until.as_deref().map_or(Ok(Until::End), |text| until(text, &log))?;
-    let replay = Replay::of(&log, &args.onto, until, args.max_target_size)?;
+    let looking = context.progress(|| log.bytes().unwrap_or(0));
+    let replay = Replay::of(&log, &args.onto, until, args.max_target_size, &mut looking.listener())?;
+    drop(looking);
     let to = match &args.output {
         Some(new) => To::New(new),
         None if args.in_place => To::InPlace,
@@ -64,7 +66,9 @@ pub fn run(args: &ReplayArgs, context: &Context) -> anyhow::Result<Exit> {
         out.flush()?;
     }
     replay.permits(to)?;
-    let applied = if args.dry_run { None } else { Some(replay.run(to)?) };
+    let applying = context.progress(|| log.bytes().unwrap_or(0));
+    let applied = if args.dry_run { None } else { Some(replay.run(to, &mut applying.listener())?) };
+    drop(applying);
     warn(args, &log, &replay);
     if args.json {
         changes::replay(&log, &replay, args.output.as_deref(), applied, &mut out);

@@ -203,7 +203,7 @@ impl Survey {
     ///
     /// # Errors
     /// [`Error::Refused`] for a wrong target; as [`Scan::next`].
-    pub fn of(log: &Log, until: Until, base: u64, head: &[u8]) -> Result<Self> {
+    pub fn of(log: &Log, until: Until, base: u64, head: &[u8], progress: &mut dyn FnMut(u64)) -> Result<Self> {
         let mut survey = Self {
             report: Report::new(log.format()),
             stop: None,
@@ -223,8 +223,10 @@ impl Survey {
             open: Transaction::default(),
         };
         let mut scan = Scan::new(log);
-        let mut fits = false;
+        let (mut fits, mut read) = (false, 0);
         while let Some(found) = scan.next()? {
+            read += found.span.len;
+            progress(read);
             if let (Some(record), false) = (&found.record, fits) {
                 log.format().fits(record, head).map_err(|why| Error::refused(log.path(), why))?;
                 fits = true;
