@@ -5,7 +5,7 @@ mod logs;
 use std::fs;
 use std::path::Path;
 
-use logs::{Sqlite, cases, change, files, native, report, segment, verdict};
+use logs::{Sqlite, cases, change, files, native, refused, report, segment, verdict};
 use waltool::formats::native::layout::{HEADER_LEN, SegmentHeader, TWIN};
 use waltool::plan::{Edit, Loss, Plan, Wish};
 use waltool::repair::{self, Done};
@@ -23,14 +23,6 @@ fn plan(log: &Log, wish: &Wish) -> Result<Plan> {
 fn repair(path: &Path, wish: &Wish) -> Result<Done> {
     let log = Log::open(path, None)?;
     repair::in_place(&log, wish, &plan(&log, wish)?, None)
-}
-
-fn refused<T>(result: Result<T>) -> String {
-    match result {
-        Err(error @ Error::Refused { .. }) => error.to_string(),
-        Err(other) => panic!("{other}"),
-        Ok(_) => panic!("not refused"),
-    }
 }
 
 #[test]

@@ -5,23 +5,15 @@ mod logs;
 use std::fs;
 use std::path::Path;
 
-use logs::{Sqlite, cases, change, native, native_target, report, segment, verdict};
+use logs::{Sqlite, cases, change, native, native_target, refused, report, segment, verdict};
 use waltool::replay::{Replay, TARGET_MAX, To, Until};
-use waltool::{Error, Log, Result, Verdict};
+use waltool::{Log, Result, Verdict};
 
 fn replay(log: &Path, onto: &Path, until: Until, to: To<'_>) -> Result<Verdict> {
     let log = Log::open(log, None)?;
     let replay = Replay::of(&log, onto, until, TARGET_MAX, &mut |_| {})?;
     replay.run(to, &mut |_| {})?;
     Ok(replay.verdict())
-}
-
-fn refused<T>(result: Result<T>) -> String {
-    match result {
-        Err(error @ Error::Refused { .. }) => error.to_string(),
-        Err(other) => panic!("{other}"),
-        Ok(_) => panic!("not refused"),
-    }
 }
 
 #[test]

@@ -94,7 +94,8 @@ fn fits(segment: &Path, kept: &Kept) -> Result<bool> {
         other => other.map_err(failed)?,
     };
     let len = file.metadata().map_err(failed)?.len();
-    let (content, size) = kept.open()?;
+    // Its content was held against its name when the undo began, and is again before it is written.
+    let (content, size) = crate::log::open_regular(&kept.path)?;
     match kept.taken {
         Taken::Cut if len < kept.offset || len > kept.offset + size => Ok(false),
         Taken::Cut => begun(&file, &content, kept.offset, len).map_err(failed),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use waltool::formats::native::encode::Entry;
 use waltool::formats::native::log_writer::{LogOptions, LogWriter};
-use waltool::{Log, Report, Verdict};
+use waltool::{Error, Log, Report, Result, Verdict};
 
 /// A folder with `app.db`, `app.db-wal` and `expected.db` of a fixture.
 pub struct Sqlite {
@@ -109,4 +109,13 @@ pub fn change(path: &Path, edit: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = fs::read(path).expect("a file");
     edit(&mut bytes);
     fs::write(path, bytes).expect("written");
+}
+
+/// Why a call was refused, which it must have been.
+pub fn refused<T>(result: Result<T>) -> String {
+    match result {
+        Err(error @ Error::Refused { .. }) => error.to_string(),
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("not refused"),
+    }
 }
