@@ -10,7 +10,7 @@ use waltool::formats::native::layout::{HEADER_LEN, SegmentHeader, TWIN};
 use waltool::plan::{Edit, Loss, Plan, Wish};
 use waltool::repair::{self, Done};
 use waltool::salvage::Survey;
-use waltool::{Error, Log, Result, Verdict};
+use waltool::{Log, Result, Verdict};
 
 const TAIL: Wish = Wish { cut_at_damage: false, accept_loss: false, fix_bit: false };
 const CUT: Wish = Wish { cut_at_damage: true, accept_loss: true, fix_bit: false };
