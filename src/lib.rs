@@ -2,7 +2,7 @@
 //!
 //! The layers, from the bottom up; a module uses only what stands above it in this list:
 //!
-//! - [`bytes`], [`checksum`], [`bitflip`], [`error`]: arithmetic, and the error that stops us;
+//! - [`bytes`], [`checksum`], [`bitflip`], [`error`], [`vfs`]: arithmetic, the error that stops us, and the file system;
 //! - [`span`], [`tally`], [`decode`], [`format`](mod@format): the vocabulary, and the contract of a format;
 //! - [`formats`]: one room per format, and the list of them;
 //! - [`log`], [`scan`]: a path becomes segments, segments become spans;
@@ -35,6 +35,7 @@ pub mod span;
 mod sparse;
 pub mod tally;
 pub mod verdict;
+pub mod vfs;
 mod window;
 
 pub use error::{Error, Result};

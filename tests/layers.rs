@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 /// From the bottom up, as in `src/lib.rs`. A module may use its own layer and those before it.
 const LAYERS: [&[&str]; 7] = [
-    &["bytes", "checksum", "bitflip", "error", "shown"],
+    &["bytes", "checksum", "bitflip", "error", "shown", "vfs"],
     &["span", "tally", "decode", "format"],
     &["formats"],
     &["window", "log", "scan", "parallel"],
     &["verdict", "report", "ranges"],
-    &["durable", "sparse", "locks", "vfs"],
+    &["durable", "sparse", "locks"],
     &["plan", "repair", "quarantine", "salvage", "replay", "load", "wal"],
 ];
 /// Files of the binary; they use the library by its name.
