@@ -169,3 +169,33 @@ pub fn write_all_at(file: &dyn VfsFile, mut bytes: &[u8], mut offset: u64) -> io
     }
     Ok(())
 }
+
+/// Writes to a file from its start on, each time behind what was written before.
+pub struct Appender {
+    file: Box<dyn VfsFile>,
+    offset: u64,
+}
+
+impl Appender {
+    /// Nothing written yet.
+    pub fn new(file: Box<dyn VfsFile>) -> Self {
+        Self { file, offset: 0 }
+    }
+
+    /// The file.
+    pub fn file(&self) -> &dyn VfsFile {
+        &*self.file
+    }
+}
+
+impl io::Write for Appender {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write_at(bytes, self.offset)?;
+        self.offset += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
