@@ -2,20 +2,16 @@
 //! file unless its name says so, and nothing follows a symbolic link in a name that it creates.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, Metadata, Permissions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-
-use rustix::fs::{CWD, FlockOperation, Gid, Mode, RenameFlags, Uid};
-use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 pub use crate::log::folder_of;
+use crate::log::regular;
 use crate::sparse::{self, Part, Sum};
+use crate::vfs::{self, Access, Disk, Kind, Stat, Vfs, VfsFile};
 
-/// Mode of a file that has no original: its owner's only, for logs hold what databases hold.
-const PRIVATE: u32 = 0o600;
+/// Mode of a directory that has no original: its owner's only, for logs hold what databases hold.
 const PRIVATE_FOLDER: u32 = 0o700;
 /// Bytes that a copy moves at a time.
 pub const CHUNK: usize = 256 * 1024;
@@ -25,21 +21,11 @@ pub const CHUNK: usize = 256 * 1024;
 ///
 /// # Errors
 /// [`Error::Write`]; also when the owner of `like` cannot be given to it.
-pub fn create_new(path: &Path, like: Option<&Metadata>) -> Result<File> {
-    let failed = |doing| move |source: io::Error| Error::write(path, doing, source);
-    let flags = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
-    let mut options = File::options();
-    options.read(true).write(true).create_new(true).mode(PRIVATE).custom_flags(flags);
-    let file = options.open(path).map_err(failed("create"))?;
+pub fn create_new(disk: &dyn Vfs, path: &Path, like: Option<&Stat>) -> Result<Box<dyn VfsFile>> {
+    let failed = |doing| move |source| Error::write(path, doing, source);
+    let file = disk.create_new(path).map_err(failed("create"))?;
     if let Some(like) = like {
-        let own = file.metadata().map_err(failed("create"))?;
-        if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
-            let (owner, group) = (Uid::from_raw(like.uid()), Gid::from_raw(like.gid()));
-            rustix::fs::fchown(&file, Some(owner), Some(group))
-                .map_err(|errno| Error::write(path, "keep the owner of", errno.into()))?;
-        }
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(like.mode() & 0o7777))
-            .map_err(|errno| Error::write(path, "keep the mode of", errno.into()))?;
+        file.set_owner(like).map_err(failed("keep the owner and mode of"))?;
     }
     Ok(file)
 }
@@ -48,27 +34,25 @@ pub fn create_new(path: &Path, like: Option<&Metadata>) -> Result<File> {
 ///
 /// # Errors
 /// [`Error::NotRegular`], [`Error::Write`].
-pub fn open_for_change(path: &Path) -> Result<File> {
-    let failed = |source: io::Error| Error::write(path, "open for writing", source);
-    if !std::fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(Error::NotRegular { path: path.into(), what: "something else" });
-    }
-    File::options().read(true).write(true).open(path).map_err(failed)
+pub fn open_for_change(disk: &dyn Vfs, path: &Path) -> Result<Box<dyn VfsFile>> {
+    let failed = |source| Error::write(path, "open for writing", source);
+    regular(path, disk.stat(path).map_err(failed)?.kind)?;
+    disk.open(path, Access::Change).map_err(failed)
 }
 
 /// Writes all of `bytes` at `offset`. Not durable yet.
 ///
 /// # Errors
 /// [`Error::Write`].
-pub fn write_at(file: &File, path: &Path, bytes: &[u8], offset: u64) -> Result<()> {
-    file.write_all_at(bytes, offset).map_err(|source| Error::write(path, "write", source))
+pub fn write_at(file: &dyn VfsFile, path: &Path, bytes: &[u8], offset: u64) -> Result<()> {
+    vfs::write_all_at(file, bytes, offset).map_err(|source| Error::write(path, "write", source))
 }
 
 /// Makes the file `len` bytes long: cuts it, or adds zeros. Not durable yet.
 ///
 /// # Errors
 /// [`Error::Write`].
-pub fn set_len(file: &File, path: &Path, len: u64) -> Result<()> {
+pub fn set_len(file: &dyn VfsFile, path: &Path, len: u64) -> Result<()> {
     file.set_len(len).map_err(|source| Error::write(path, "set the length of", source))
 }
 
@@ -76,64 +60,45 @@ pub fn set_len(file: &File, path: &Path, len: u64) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Write`]: what is on the disk is then unknown.
-pub fn sync(file: &File, path: &Path) -> Result<()> {
+pub fn sync(file: &dyn VfsFile, path: &Path) -> Result<()> {
     file.sync_all().map_err(|source| Error::write(path, "sync", source))
 }
 
 /// Has the disk begin with what was written, so that a later [`sync`] waits for less. Promises nothing.
-pub fn start_sync(file: &File) {
-    // On Linux this advice starts writing dirty pages and drops only clean ones. It is a hint: failing costs time only.
-    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+pub fn start_sync(file: &dyn VfsFile) {
+    file.drop_clean();
 }
 
 /// When it returns, the names in the directory are on the disk.
 ///
 /// # Errors
 /// [`Error::Write`].
-pub fn sync_dir(path: &Path) -> Result<()> {
-    let synced = File::open(path).and_then(|folder| folder.sync_all());
-    synced.map_err(|source| Error::write(path, "sync", source))
+pub fn sync_dir(disk: &dyn Vfs, path: &Path) -> Result<()> {
+    disk.sync_folder(path).map_err(|source| Error::write(path, "sync", source))
 }
 
 /// Gives `from` the name `to`, which must be free. Durable after [`sync_dir`].
 ///
 /// # Errors
 /// [`Error::Write`]; its source is `AlreadyExists` where the name is taken.
-pub fn rename_new(from: &Path, to: &Path) -> Result<()> {
-    let renamed = match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // A file system without the flag; a link refuses to replace just as well, but cannot be made to a directory.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => link_new(from, to),
-        other => other.map_err(io::Error::from),
-    };
-    renamed.map_err(|source| Error::write(to, "create", source))
-}
-
-fn link_new(from: &Path, to: &Path) -> io::Result<()> {
-    if from.is_dir() {
-        // Renaming a directory replaces an empty directory at most.
-        return match to.symlink_metadata() {
-            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
-            Err(_) => std::fs::rename(from, to),
-        };
-    }
-    std::fs::hard_link(from, to)?;
-    std::fs::remove_file(from)
+pub fn rename_new(disk: &dyn Vfs, from: &Path, to: &Path) -> Result<()> {
+    disk.rename_new(from, to).map_err(|source| Error::write(to, "create", source))
 }
 
 /// Gives `from` the name `to` in place of whatever has it, in one step. Durable after [`sync_dir`].
 ///
 /// # Errors
 /// [`Error::Write`].
-pub fn rename_over(from: &Path, to: &Path) -> Result<()> {
-    std::fs::rename(from, to).map_err(|source| Error::write(to, "replace", source))
+pub fn rename_over(disk: &dyn Vfs, from: &Path, to: &Path) -> Result<()> {
+    disk.rename_over(from, to).map_err(|source| Error::write(to, "replace", source))
 }
 
 /// Removes a file's name. Durable after [`sync_dir`].
 ///
 /// # Errors
 /// [`Error::Write`].
-pub fn remove(path: &Path) -> Result<()> {
-    std::fs::remove_file(path).map_err(|source| Error::write(path, "remove", source))
+pub fn remove(disk: &dyn Vfs, path: &Path) -> Result<()> {
+    disk.remove(path).map_err(|source| Error::write(path, "remove", source))
 }
 
 /// Copies the first `len` bytes of `from` to `to`, a new file: inside the kernel where the file system can, holes as holes. Not
@@ -141,16 +106,18 @@ pub fn remove(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Changed`] where `from` has become shorter, [`Error::Write`].
-pub fn copy_prefix(from: &File, from_path: &Path, len: u64, to: &mut File, to_path: &Path) -> Result<()> {
-    let metadata = from.metadata().map_err(|source| Error::read(from_path, source))?;
-    let copied = if metadata.blocks() * 512 < metadata.len() {
-        let end = sparse::read(from, from_path, 0, len, |offset, part| write_part(to, to_path, &part, offset))?;
-        set_len(to, to_path, end)?;
-        end
-    } else {
-        let mut from = from;
-        from.seek(SeekFrom::Start(0)).map_err(|source| Error::read(from_path, source))?;
-        io::copy(&mut from.take(len), to).map_err(|source| Error::write(to_path, "write", source))?
+pub fn copy_prefix(from: &dyn VfsFile, from_path: &Path, len: u64, to: &dyn VfsFile, to_path: &Path) -> Result<()> {
+    let stat = from.stat().map_err(|source| Error::read(from_path, source))?;
+    let copied = match (from.real(), to.real()) {
+        (Some(mut from), Some(mut to)) if stat.stored >= stat.len => {
+            from.seek(SeekFrom::Start(0)).map_err(|source| Error::read(from_path, source))?;
+            io::copy(&mut from.take(len), &mut to).map_err(|source| Error::write(to_path, "write", source))?
+        }
+        _ => {
+            let end = sparse::read(from, from_path, 0, len, |offset, part| write_part(to, to_path, &part, offset))?;
+            set_len(to, to_path, end)?;
+            end
+        }
     };
     if copied < len {
         return Err(Error::Changed { path: from_path.into(), was: len, now: copied });
@@ -162,7 +129,13 @@ pub fn copy_prefix(from: &File, from_path: &Path, len: u64, to: &mut File, to_pa
 ///
 /// # Errors
 /// [`Error::Read`], [`Error::Write`].
-pub fn copy_tail(source: &File, source_path: &Path, from: u64, to: &File, to_path: &Path) -> Result<(u64, u32)> {
+pub fn copy_tail(
+    source: &dyn VfsFile,
+    source_path: &Path,
+    from: u64,
+    to: &dyn VfsFile,
+    to_path: &Path,
+) -> Result<(u64, u32)> {
     let mut sum = Sum::default();
     let end = sparse::read(source, source_path, from, u64::MAX, |offset, part| {
         sum.add(&part);
@@ -173,7 +146,7 @@ pub fn copy_tail(source: &File, source_path: &Path, from: u64, to: &File, to_pat
 }
 
 /// Writes a part of a file at `offset`, unless it is zeros, which a new file has there anyhow.
-fn write_part(to: &File, to_path: &Path, part: &Part<'_>, offset: u64) -> Result<()> {
+fn write_part(to: &dyn VfsFile, to_path: &Path, part: &Part<'_>, offset: u64) -> Result<()> {
     match part {
         Part::Bytes(bytes) if !crate::bytes::all_zero(bytes) => write_at(to, to_path, bytes, offset),
         Part::Bytes(_) | Part::Hole(_) => Ok(()),
@@ -182,9 +155,10 @@ fn write_part(to: &File, to_path: &Path, part: &Part<'_>, offset: u64) -> Result
 
 /// A file or directory under another name beside the one it will become. Dropped before it was placed, it is removed.
 pub struct Temp {
+    disk: Disk,
     path: PathBuf,
     target: PathBuf,
-    file: Option<File>,
+    file: Option<Box<dyn VfsFile>>,
     placed: bool,
 }
 
@@ -193,17 +167,17 @@ impl Temp {
     ///
     /// # Errors
     /// [`Error::Refused`] while another run writes it; [`Error::Write`].
-    pub fn file(target: &Path, like: Option<&Metadata>) -> Result<Self> {
+    pub fn file(disk: &Disk, target: &Path, like: Option<&Stat>) -> Result<Self> {
         let path = folder_of(target).join(temp_name(target));
-        clear_leftover(&path)?;
-        let file = create_new(&path, like)?;
-        let temp = Self { path, target: target.into(), file: Some(file), placed: false };
+        clear_leftover(&**disk, &path)?;
+        let file = create_new(&**disk, &path, like)?;
+        let temp = Self { disk: disk.clone(), path, target: target.into(), file: Some(file), placed: false };
         // The lock tells a leftover from a file that is being written.
-        match rustix::fs::flock(temp.handle(), FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) if temp.handle().metadata().is_ok_and(|file| file.nlink() > 0) => Ok(temp),
+        match temp.handle().try_lock() {
+            Ok(true) if temp.handle().stat().is_ok_and(|file| file.links > 0) => Ok(temp),
             // Between its creation and its lock another run took it for a leftover; the name is that run's now.
-            Ok(()) | Err(Errno::WOULDBLOCK) => Err(temp.lost()),
-            Err(errno) => Err(Error::write(&temp.path, "lock", errno.into())),
+            Ok(_) => Err(temp.lost()),
+            Err(source) => Err(Error::write(&temp.path, "lock", source)),
         }
     }
 
@@ -211,27 +185,26 @@ impl Temp {
     ///
     /// # Errors
     /// [`Error::Write`].
-    pub fn folder(target: &Path, like: &Path) -> Result<Self> {
-        let mode = std::fs::metadata(like).map_err(|source| Error::read(like, source))?.permissions();
-        Self::folder_with(target, mode)
+    pub fn folder(disk: &Disk, target: &Path, like: &Path) -> Result<Self> {
+        let mode = disk.stat(like).map_err(|source| Error::read(like, source))?.mode;
+        Self::folder_with(disk, target, mode)
     }
 
     /// As [`folder`](Self::folder), for its owner only.
     ///
     /// # Errors
     /// [`Error::Write`].
-    pub fn private_folder(target: &Path) -> Result<Self> {
-        Self::folder_with(target, Permissions::from_mode(PRIVATE_FOLDER))
+    pub fn private_folder(disk: &Disk, target: &Path) -> Result<Self> {
+        Self::folder_with(disk, target, PRIVATE_FOLDER)
     }
 
-    fn folder_with(target: &Path, mode: Permissions) -> Result<Self> {
+    fn folder_with(disk: &Disk, target: &Path, mode: u32) -> Result<Self> {
         let path = folder_of(target).join(temp_name(target));
-        if path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
-            std::fs::remove_dir_all(&path).map_err(|source| Error::write(&path, "remove", source))?;
+        if disk.stat_link(&path).is_ok_and(|there| there.kind == Kind::Folder) {
+            disk.remove_folder(&path).map_err(|source| Error::write(&path, "remove", source))?;
         }
-        let created = std::fs::create_dir(&path).and_then(|()| std::fs::set_permissions(&path, mode));
-        created.map_err(|source| Error::write(&path, "create", source))?;
-        Ok(Self { path, target: target.into(), file: None, placed: false })
+        disk.create_folder(&path, mode).map_err(|source| Error::write(&path, "create", source))?;
+        Ok(Self { disk: disk.clone(), path, target: target.into(), file: None, placed: false })
     }
 
     fn lost(mut self) -> Error {
@@ -245,13 +218,13 @@ impl Temp {
     }
 
     /// The open file. Only for [`Temp::file`].
-    pub fn handle(&self) -> &File {
-        self.file.as_ref().expect("a temporary file, not a directory")
+    pub fn handle(&self) -> &dyn VfsFile {
+        self.file.as_deref().expect("a temporary file, not a directory")
     }
 
-    /// As [`handle`](Self::handle), for writers.
-    pub fn handle_mut(&mut self) -> &mut File {
-        self.file.as_mut().expect("a temporary file, not a directory")
+    /// The file system that it is on.
+    pub fn disk(&self) -> &Disk {
+        &self.disk
     }
 
     /// Syncs it and gives it its name, which must be free. When it returns, all of it is on the disk under its name.
@@ -260,7 +233,7 @@ impl Temp {
     /// [`Error::Write`]; its source is `AlreadyExists` where the name is taken. Nothing remains then.
     pub fn place_new(self) -> Result<()> {
         self.sync()?;
-        rename_new(&self.path, &self.target)?;
+        rename_new(&*self.disk, &self.path, &self.target)?;
         self.named()
     }
 
@@ -279,20 +252,20 @@ impl Temp {
     /// [`Error::Write`]; the old file or the new one is there, never less.
     pub fn replace(self) -> Result<()> {
         self.sync()?;
-        rename_over(&self.path, &self.target)?;
+        rename_over(&*self.disk, &self.path, &self.target)?;
         self.named()
     }
 
     fn sync(&self) -> Result<()> {
         match &self.file {
-            Some(file) => sync(file, &self.path),
-            None => sync_dir(&self.path),
+            Some(file) => sync(&**file, &self.path),
+            None => sync_dir(&*self.disk, &self.path),
         }
     }
 
     fn named(mut self) -> Result<()> {
         self.placed = true;
-        sync_dir(folder_of(&self.target))
+        sync_dir(&*self.disk, folder_of(&self.target))
     }
 }
 
@@ -301,8 +274,8 @@ impl Drop for Temp {
         // Best effort: what remains is recognised and removed by the next run.
         if !self.placed {
             let _ = match self.file {
-                Some(_) => std::fs::remove_file(&self.path),
-                None => std::fs::remove_dir_all(&self.path),
+                Some(_) => self.disk.remove(&self.path),
+                None => self.disk.remove_folder(&self.path),
             };
         }
     }
@@ -315,17 +288,22 @@ fn temp_name(target: &Path) -> OsString {
     name
 }
 
-fn clear_leftover(path: &Path) -> Result<()> {
-    let flags = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
-    let left = match File::options().read(true).custom_flags(flags).open(path) {
+fn clear_leftover(disk: &dyn Vfs, path: &Path) -> Result<()> {
+    let failed = |source| Error::write(path, "replace", source);
+    match disk.stat_link(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other.map_err(|source| Error::write(path, "replace", source))?,
+        // What is no file, a symbolic link above all, was not left by a run.
+        there => regular(path, there.map_err(failed)?.kind)?,
+    }
+    let left = match disk.open(path, Access::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        left => left.map_err(failed)?,
     };
-    let id = |file: io::Result<Metadata>| file.map(|file| (file.dev(), file.ino())).ok();
-    match rustix::fs::flock(&left, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) if id(left.metadata()) == id(path.symlink_metadata()) => remove(path),
+    let id = |file: io::Result<Stat>| file.map(|file| file.id).ok();
+    match left.try_lock() {
+        Ok(true) if id(left.stat()) == id(disk.stat_link(path)) => remove(disk, path),
         // What was opened has been placed or removed meanwhile; what has the name now is not known to be left over.
-        Ok(()) | Err(_) => Err(busy(path)),
+        Ok(_) | Err(_) => Err(busy(path)),
     }
 }
 
@@ -337,8 +315,8 @@ fn busy(path: &Path) -> Error {
 ///
 /// # Errors
 /// [`Error::Refused`].
-pub fn must_be_free(path: &Path) -> Result<()> {
-    match path.symlink_metadata() {
+pub fn must_be_free(disk: &dyn Vfs, path: &Path) -> Result<()> {
+    match disk.stat_link(path) {
         Ok(_) => Err(Error::refused(path, "it exists already; --output names something new")),
         Err(_) => Ok(()),
     }
@@ -346,7 +324,7 @@ pub fn must_be_free(path: &Path) -> Result<()> {
 
 /// Writes to a file in large pieces: neighbouring writes become one.
 pub struct Gather<'f> {
-    file: &'f File,
+    file: &'f dyn VfsFile,
     path: &'f Path,
     offset: u64,
     buffer: Vec<u8>,
@@ -359,7 +337,7 @@ const WAITING_MAX: u64 = 16 * 1024 * 1024;
 
 impl<'f> Gather<'f> {
     /// Nothing gathered yet.
-    pub fn new(file: &'f File, path: &'f Path) -> Self {
+    pub fn new(file: &'f dyn VfsFile, path: &'f Path) -> Self {
         Self { file, path, offset: 0, buffer: Vec::with_capacity(CHUNK), waiting: 0 }
     }
 
@@ -376,7 +354,8 @@ impl<'f> Gather<'f> {
         if bytes.len() >= CHUNK {
             return write_at(self.file, self.path, bytes, offset);
         }
-        self.buffer.write_all(bytes).map_err(|source| Error::write(self.path, "write", source))
+        self.buffer.extend_from_slice(bytes);
+        Ok(())
     }
 
     /// Makes the file `len` bytes long, after what came before.

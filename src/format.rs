@@ -149,8 +149,8 @@ pub trait Format: Sync {
     fn describe(&self, record: &Record<'_>, out: &mut dyn Fields);
     /// The fields of a segment's header: the bytes of a header span.
     fn describe_header(&self, header: &[u8], out: &mut dyn Fields);
-    /// What shows that a program has the log open for writing.
-    fn lock(&self, log: &Path) -> Lock;
+    /// What shows that a program has the log open for writing; `segment` is the path of any segment.
+    fn lock(&self, segment: &Path) -> Lock;
     /// A writer of new logs of this format, for salvage.
     fn rebuild(&self) -> Box<dyn Rebuild>;
     /// What a committed record does to a target; records come in their order, whole transactions only.

@@ -5,10 +5,7 @@
 
 mod line;
 
-use std::fs::File;
 use std::path::Path;
-
-use rustix::rand::{GetRandomFlags, getrandom};
 
 pub use line::{CommitLine, HeaderLine, Line, LineError, RecordLine, SealLine};
 
@@ -25,6 +22,7 @@ use crate::formats::native::writer::SegmentWriter;
 use crate::log::Log;
 use crate::report::Report;
 use crate::verdict::Verdict;
+use crate::vfs::{self, Appender, Disk};
 
 /// Without header lines, a segment that is longer than this takes no further transaction.
 const SEGMENT_FULL: u32 = 64 * 1024 * 1024;
@@ -43,7 +41,7 @@ pub struct Loaded {
 pub struct Loader {
     temp: Temp,
     now_ns: u64,
-    segment: Option<SegmentWriter<File>>,
+    segment: Option<SegmentWriter<Appender>>,
     /// The segments are those of the header lines, not of a length.
     by_headers: bool,
     /// Records stand in the present segment.
@@ -82,9 +80,17 @@ impl Loader {
     /// # Errors
     /// [`Error::Refused`] where `output` exists, [`Error::Write`].
     pub fn create(output: &Path, now_ns: u64) -> Result<Self> {
-        durable::must_be_free(output)?;
+        Self::create_on(&vfs::real(), output, now_ns)
+    }
+
+    /// As [`create`](Self::create), on `disk`.
+    ///
+    /// # Errors
+    /// See there.
+    pub fn create_on(disk: &Disk, output: &Path, now_ns: u64) -> Result<Self> {
+        durable::must_be_free(&**disk, output)?;
         Ok(Self {
-            temp: Temp::private_folder(output)?,
+            temp: Temp::private_folder(disk, output)?,
             now_ns,
             segment: None,
             by_headers: false,
@@ -131,7 +137,7 @@ impl Loader {
             Some(Ended::Closed) | None => {}
         }
         self.leave()?;
-        let report = Report::of(&Log::open(self.temp.path(), Some(&Native))?, listen)?;
+        let report = Report::of(&Log::open_on(self.temp.disk(), self.temp.path(), Some(&Native))?, listen)?;
         let (verdict, records) = (report.verdict(), report.prefix.records);
         if verdict != Verdict::Clean || records != self.records {
             let why = format!("it was read back as {verdict}, with {records} of {} records", self.records);
@@ -195,8 +201,8 @@ impl Loader {
             incompatible: 0,
             compatible: 0,
             number: 1,
-            log_id: log_id.map_or_else(random, Ok)?,
-            nonce: u32::from_le_bytes(random()?),
+            log_id: log_id.map_or_else(|| self.random(), Ok)?,
+            nonce: u32::from_le_bytes(self.random()?),
             prev_nonce: 0,
             prev_end: 0,
             first_transaction: self.next_transaction,
@@ -216,7 +222,7 @@ impl Loader {
     fn next_header(&self) -> Result<SegmentHeader> {
         let nonce = match self.ended {
             Some(Ended::Sealed { next_nonce }) => next_nonce,
-            Some(Ended::Closed) | None => u32::from_le_bytes(random()?),
+            Some(Ended::Closed) | None => u32::from_le_bytes(self.random()?),
         };
         let present = self.present();
         Ok(present.next_header(nonce, present.header().redo_lsn, self.now_ns))
@@ -280,7 +286,7 @@ impl Loader {
     }
 
     fn write_seal(&mut self, stood: Option<Lsn>) -> Result<(), LineError> {
-        let next_nonce = u32::from_le_bytes(random()?);
+        let next_nonce = u32::from_le_bytes(self.random()?);
         let next_number = self.number().saturating_add(1);
         self.append(RecordKind::Seal, 0, &Seal { next_number, next_nonce }.encode(), stood)?;
         self.ended = Some(Ended::Sealed { next_nonce });
@@ -314,8 +320,8 @@ impl Loader {
 
     fn enter(&mut self, header: &SegmentHeader) -> Result<(), LineError> {
         let path = self.temp.path().join(segment_name(header.number));
-        let file = durable::create_new(&path, None)?;
-        let segment = SegmentWriter::create(file, header);
+        let file = durable::create_new(&**self.temp.disk(), &path, None)?;
+        let segment = SegmentWriter::create(Appender::new(file), header);
         self.segment = Some(segment.map_err(|source| Error::write(&path, "write", source))?);
         self.next_transaction = header.first_transaction;
         (self.begun, self.ended) = (false, None);
@@ -326,8 +332,8 @@ impl Loader {
     fn leave(&mut self) -> Result<(), LineError> {
         let Some(segment) = self.segment.take() else { return Ok(()) };
         let path = self.temp.path().join(segment_name(segment.header().number));
-        let file = segment.finish().map_err(|error| line_error(error, &path))?;
-        Ok(durable::sync(&file, &path)?)
+        let out = segment.finish().map_err(|error| line_error(error, &path))?;
+        Ok(durable::sync(out.file(), &path)?)
     }
 
     /// The offset of the next record. Writers may fill a block early; where the line's record stood behind such a fill, so
@@ -354,12 +360,19 @@ impl Loader {
         Ok(lsn)
     }
 
-    fn present(&self) -> &SegmentWriter<File> {
+    fn present(&self) -> &SegmentWriter<Appender> {
         self.segment.as_ref().expect("a segment is there from the first line on")
     }
 
     fn number(&self) -> u32 {
         self.present().header().number
+    }
+
+    fn random<const N: usize>(&self) -> Result<[u8; N]> {
+        let mut bytes = [0; N];
+        let filled = self.temp.disk().random(&mut bytes);
+        filled.map_err(|source| Error::read(Path::new("the system's random numbers"), source))?;
+        Ok(bytes)
     }
 }
 
@@ -368,12 +381,4 @@ fn line_error(error: WriteError, path: &Path) -> LineError {
         WriteError::Io(source) => Error::write(path, "write", source).into(),
         other => LineError::Record(other),
     }
-}
-
-fn random<const N: usize>() -> Result<[u8; N]> {
-    let mut bytes = [0; N];
-    // So few bytes are never given in part.
-    getrandom(&mut bytes, GetRandomFlags::empty())
-        .map_err(|errno| Error::read(Path::new("the system's random numbers"), errno.into()))?;
-    Ok(bytes)
 }

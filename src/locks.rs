@@ -1,6 +1,5 @@
 //! Keeping a log's own program away while its files are changed.
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -10,11 +9,12 @@ use rustix::process::{Flock, FlockOffsetType, FlockType};
 
 use crate::error::{Error, Result};
 use crate::format::Lock;
+use crate::vfs::{Access, Vfs, VfsFile};
 
 /// A lock that is held until this is dropped. A POSIX record lock also ends when this process closes any other handle of
 /// the same file, so nobody in it should open that file meanwhile.
 #[must_use]
-pub struct Held(Option<File>);
+pub struct Held(Option<Box<dyn VfsFile>>);
 
 impl Held {
     /// A lock is really held: a writer would have been noticed, and none can begin.
@@ -27,34 +27,36 @@ impl Held {
 ///
 /// # Errors
 /// [`Error::Refused`] while a writer holds it; [`Error::Read`].
-pub fn hold(lock: &Lock) -> Result<Held> {
+pub fn hold(disk: &dyn Vfs, lock: &Lock) -> Result<Held> {
     match lock {
         Lock::None => Ok(Held(None)),
-        Lock::Flock(path) => flock(path),
-        Lock::Record { path, start, len } => record(path, *start, *len),
+        Lock::Flock(path) => flock(disk, path),
+        Lock::Record { path, start, len } => record(disk, path, *start, *len),
     }
 }
 
-fn flock(path: &Path) -> Result<Held> {
-    let file = match File::open(path) {
+fn flock(disk: &dyn Vfs, path: &Path) -> Result<Held> {
+    let file = match disk.open(path, Access::Read) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Held(None)),
         other => other.map_err(|source| Error::read(path, source))?,
     };
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Held(Some(file))),
-        Err(Errno::WOULDBLOCK) => Err(held(path)),
-        Err(errno) => Err(Error::read(path, errno.into())),
+    match file.try_lock() {
+        Ok(true) => Ok(Held(Some(file))),
+        Ok(false) => Err(held(path)),
+        Err(source) => Err(Error::read(path, source)),
     }
 }
 
-fn record(path: &Path, start: u64, len: u64) -> Result<Held> {
-    let file = match File::options().read(true).write(true).open(path) {
+/// Record locks are the system's: on a disk that is not, there is nobody to lock against.
+fn record(disk: &dyn Vfs, path: &Path, start: u64, len: u64) -> Result<Held> {
+    let file = match disk.open(path, Access::Change) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Held(None)),
-        Err(_) => return look(path, start, len),
+        Err(_) => return look(disk, path, start, len),
     };
+    let Some(real) = file.real() else { return Ok(Held(None)) };
     // A lock on the whole file meets every lock on a part of it.
-    match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+    match rustix::fs::fcntl_lock(real, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Held(Some(file))),
         Err(Errno::AGAIN | Errno::ACCESS) => Err(held(path)),
         Err(errno) => Err(Error::read(path, errno.into())),
@@ -62,11 +64,12 @@ fn record(path: &Path, start: u64, len: u64) -> Result<Held> {
 }
 
 /// A file that may not be written can still be asked whether somebody holds a lock.
-fn look(path: &Path, start: u64, len: u64) -> Result<Held> {
-    let file = File::open(path).map_err(|source| Error::read(path, source))?;
+fn look(disk: &dyn Vfs, path: &Path, start: u64, len: u64) -> Result<Held> {
+    let file = disk.open(path, Access::Read).map_err(|source| Error::read(path, source))?;
+    let Some(real) = file.real() else { return Ok(Held(None)) };
     let mut ask = Flock::from(FlockType::WriteLock);
     (ask.start, ask.length, ask.offset_type) = (start, len, FlockOffsetType::Set);
-    match rustix::process::fcntl_getlk(&file, &ask) {
+    match rustix::process::fcntl_getlk(real, &ask) {
         Ok(None) => Ok(Held(None)),
         Ok(Some(_)) => Err(held(path)),
         Err(errno) => Err(Error::read(path, errno.into())),

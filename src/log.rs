@@ -3,21 +3,19 @@
 //! Nothing is created or locked, and where the system permits it not even the time of access changes.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-
-use rustix::fs::{Mode, OFlags};
 
 use crate::error::{Error, Result};
 use crate::format::{CLUE_LEN, Clue, Format, Match, Segments};
 use crate::formats;
+use crate::vfs::{self, Access, Disk, Kind, Stat, Vfs, VfsFile};
 use crate::window::Source;
 
 /// A write-ahead log found somewhere: its format, and its segments in order.
 pub struct Log {
+    disk: Disk,
     path: PathBuf,
     format: &'static dyn Format,
     segments: Vec<Segment>,
@@ -48,41 +46,54 @@ impl Log {
         if path == Path::new("-") {
             return Self::stream(path, Box::new(io::stdin()), format);
         }
-        let metadata = std::fs::metadata(path).map_err(|source| Error::read(path, source))?;
-        if metadata.is_dir() { Self::directory(path, format) } else { Self::file(path, format) }
+        Self::open_on(&vfs::real(), path, format)
     }
 
-    fn file(path: &Path, format: Option<&'static dyn Format>) -> Result<Self> {
+    /// Opens `path` on `disk`: a file or a directory of segments. `format` overrides detection.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_on(disk: &Disk, path: &Path, format: Option<&'static dyn Format>) -> Result<Self> {
+        let stat = disk.stat(path).map_err(|source| Error::read(path, source))?;
+        match stat.kind {
+            Kind::Folder => Self::directory(disk, path, format),
+            _ => Self::file(disk, path, format),
+        }
+    }
+
+    fn file(disk: &Disk, path: &Path, format: Option<&'static dyn Format>) -> Result<Self> {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_owned();
         let format = match format {
             Some(format) => format,
             None => {
-                let (file, len) = open_regular(path)?;
-                let head = read_head(&file, CLUE_LEN).map_err(|source| Error::read(path, source))?;
+                let (file, len) = open_regular(&**disk, path)?;
+                let head = read_head(&*file, CLUE_LEN).map_err(|source| Error::read(path, source))?;
                 detect(path, &Clue { name: &name, head: &head, whole: head.len() as u64 == len })?
             }
         };
-        open_regular(path)?;
+        open_regular(&**disk, path)?;
         let number = format.segment_number(&name);
         let segments = vec![Segment { name, number, origin: Origin::File(path.into()) }];
-        Ok(Self { path: path.into(), format, segments, alone: true })
+        Ok(Self { disk: disk.clone(), path: path.into(), format, segments, alone: true })
     }
 
-    fn directory(path: &Path, format: Option<&'static dyn Format>) -> Result<Self> {
-        let names = list(path)?;
+    fn directory(disk: &Disk, path: &Path, format: Option<&'static dyn Format>) -> Result<Self> {
+        let names = disk.list(path).map_err(|source| Error::read(path, source))?;
         let mut best: Option<(Match, &'static dyn Format, Vec<Segment>)> = None;
         for &candidate in formats::FORMATS {
             if candidate.segments() == Segments::One || format.is_some_and(|f| f.name() != candidate.name()) {
                 continue;
             }
             let segments = in_order(path, &names, candidate);
-            let Some(sure) = surest(candidate, &segments)? else { continue };
+            let Some(sure) = surest(&**disk, candidate, &segments)? else { continue };
             if best.as_ref().is_none_or(|(other, ..)| sure > *other) {
                 best = Some((sure, candidate, segments));
             }
         }
         match best {
-            Some((_, format, segments)) => Ok(Self { path: path.into(), format, segments, alone: false }),
+            Some((_, format, segments)) => {
+                Ok(Self { disk: disk.clone(), path: path.into(), format, segments, alone: false })
+            }
             None => Err(Error::Unknown { path: path.into(), why: why_no_segments(path, &names) }),
         }
     }
@@ -103,7 +114,7 @@ impl Log {
         let source = Source::Stream(Box::new(io::Cursor::new(head).chain(stream)));
         let origin = Origin::Stream(Mutex::new(Some(source)));
         let segments = vec![Segment { name: path.into(), number: None, origin }];
-        Ok(Self { path: path.into(), format, segments, alone: true })
+        Ok(Self { disk: vfs::real(), path: path.into(), format, segments, alone: true })
     }
 
     /// A log in memory: segments by name, in their order.
@@ -112,7 +123,13 @@ impl Log {
             let name = OsString::from(name);
             Segment { number: format.segment_number(&name), name, origin: Origin::Memory(bytes.into()) }
         });
-        Self { path: PathBuf::from("memory"), format, segments: segments.collect(), alone: false }
+        let (disk, path) = (vfs::real(), PathBuf::from("memory"));
+        Self { disk, path, format, segments: segments.collect(), alone: false }
+    }
+
+    /// The file system that it is on; the system's own for one in memory or from a stream.
+    pub fn disk(&self) -> &Disk {
+        &self.disk
     }
 
     /// The path as given.
@@ -135,6 +152,11 @@ impl Log {
         self.alone
     }
 
+    /// Its path is a directory now.
+    pub fn is_folder(&self) -> bool {
+        is_folder(&*self.disk, &self.path)
+    }
+
     /// It can be read once only.
     pub fn is_stream(&self) -> bool {
         self.segments.iter().any(|segment| matches!(segment.origin, Origin::Stream(_)))
@@ -148,11 +170,20 @@ impl Log {
         }
     }
 
+    /// What is known of a segment's file without reading it.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub fn segment_stat(&self, index: u32) -> Result<Stat> {
+        let path = self.segment_path(index);
+        self.disk.stat(path).map_err(|source| Error::read(path, source))
+    }
+
     /// `path` is a file of this log, or would be taken for one if it were there: nothing else may be written under that name.
     pub fn claims(&self, path: &Path) -> bool {
-        let id = |path: &Path| std::fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
+        let id = |path: &Path| self.disk.stat(path).map(|file| file.id).ok();
         let is = |other: &Path| id(other).is_some_and(|other| id(path) == Some(other));
-        let folder = if self.path.is_dir() { &self.path } else { folder_of(&self.path) };
+        let folder = if self.is_folder() { &self.path } else { folder_of(&self.path) };
         let among = || id(folder_of(path)) == id(folder);
         let named = || self.format.segment_number(name_of(path)).is_some();
         (0..self.segments.len() as u32).any(|index| is(self.segment_path(index))) || among() && named()
@@ -165,7 +196,7 @@ impl Log {
     pub fn source(&self, index: u32) -> Result<Source> {
         match &self.segments[index as usize].origin {
             Origin::Memory(bytes) => Ok(Source::Memory(bytes.clone())),
-            Origin::File(path) => open_regular(path).map(|(file, len)| Source::File { file, len }),
+            Origin::File(path) => open_regular(&*self.disk, path).map(|(file, len)| Source::File { file, len }),
             Origin::Stream(source) => {
                 let source = source.lock().map_or(None, |mut source| source.take());
                 source.ok_or_else(|| {
@@ -184,8 +215,8 @@ impl Log {
             Origin::Memory(bytes) => Ok(bytes[..len.min(bytes.len())].to_vec()),
             Origin::Stream(_) => Ok(Vec::new()),
             Origin::File(path) => {
-                let (file, _) = open_regular(path)?;
-                read_head(&file, len).map_err(|source| Error::read(path, source))
+                let (file, _) = open_regular(&*self.disk, path)?;
+                read_head(&*file, len).map_err(|source| Error::read(path, source))
             }
         }
     }
@@ -200,41 +231,53 @@ impl Log {
             sum += match &segment.origin {
                 Origin::Memory(bytes) => bytes.len() as u64,
                 Origin::Stream(_) => 0,
-                Origin::File(path) => std::fs::metadata(path).map_err(|source| Error::read(path, source))?.len(),
+                Origin::File(path) => len_of(&*self.disk, path)?,
             };
         }
         Ok(sum)
     }
 }
 
-/// Opens a regular file for reading, without blocking on a fifo and without touching its time of access.
+/// Opens a regular file for reading, without blocking on a fifo and without touching its time of access. Gives its length too.
 ///
 /// # Errors
 /// [`Error::NotRegular`], [`Error::Read`].
-pub fn open_regular(path: &Path) -> Result<(File, u64)> {
+pub fn open_regular(disk: &dyn Vfs, path: &Path) -> Result<(Box<dyn VfsFile>, u64)> {
     let failed = |source: io::Error| Error::read(path, source);
-    let kind = std::fs::metadata(path).map_err(failed)?.file_type();
-    let what = match () {
-        () if kind.is_file() => None,
-        () if kind.is_dir() => Some("a directory"),
-        () if kind.is_fifo() => Some("a fifo"),
-        () if kind.is_socket() => Some("a socket"),
-        () => Some("a device"),
-    };
-    if let Some(what) = what {
-        return Err(Error::NotRegular { path: path.into(), what });
-    }
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    // Only a file's owner may read it without leaving a trace in its time of access.
-    let file = rustix::fs::open(path, flags | OFlags::NOATIME, Mode::empty())
-        .or_else(|_| rustix::fs::open(path, flags, Mode::empty()))
-        .map_err(|errno| failed(errno.into()))?;
-    let file = File::from(file);
-    let len = file.metadata().map_err(failed)?.len();
+    regular(path, disk.stat(path).map_err(failed)?.kind)?;
+    let file = disk.open(path, Access::Read).map_err(failed)?;
+    let len = file.stat().map_err(failed)?.len;
     Ok((file, len))
 }
 
-fn read_head(file: &File, len: usize) -> io::Result<Vec<u8>> {
+/// Fails where what `path` names, which is of this kind, is no regular file.
+///
+/// # Errors
+/// [`Error::NotRegular`].
+pub(crate) fn regular(path: &Path, kind: Kind) -> Result<()> {
+    let what = match kind {
+        Kind::File => return Ok(()),
+        Kind::Folder => "a directory",
+        Kind::Link => "a symbolic link",
+        Kind::Other(what) => what,
+    };
+    Err(Error::NotRegular { path: path.into(), what })
+}
+
+/// The length of a file that is not open.
+///
+/// # Errors
+/// [`Error::Read`].
+pub(crate) fn len_of(disk: &dyn Vfs, path: &Path) -> Result<u64> {
+    Ok(disk.stat(path).map_err(|source| Error::read(path, source))?.len)
+}
+
+/// `path` is a directory.
+pub(crate) fn is_folder(disk: &dyn Vfs, path: &Path) -> bool {
+    disk.stat(path).is_ok_and(|stat| stat.kind == Kind::Folder)
+}
+
+fn read_head(file: &dyn VfsFile, len: usize) -> io::Result<Vec<u8>> {
     let mut head = vec![0; len];
     let mut filled = 0;
     while filled < len {
@@ -247,12 +290,6 @@ fn read_head(file: &File, len: usize) -> io::Result<Vec<u8>> {
     }
     head.truncate(filled);
     Ok(head)
-}
-
-fn list(path: &Path) -> Result<Vec<OsString>> {
-    let entries = std::fs::read_dir(path).map_err(|source| Error::read(path, source))?;
-    let names = entries.map(|entry| entry.map(|entry| entry.file_name()));
-    names.collect::<io::Result<_>>().map_err(|source| Error::read(path, source))
 }
 
 fn in_order(folder: &Path, names: &[OsString], format: &dyn Format) -> Vec<Segment> {
@@ -269,12 +306,12 @@ fn in_order(folder: &Path, names: &[OsString], format: &dyn Format) -> Vec<Segme
 }
 
 /// How sure a format is of a directory: by its first segment, or by its last where the first is hit.
-fn surest(format: &dyn Format, segments: &[Segment]) -> Result<Option<Match>> {
+fn surest(disk: &dyn Vfs, format: &dyn Format, segments: &[Segment]) -> Result<Option<Match>> {
     let mut best = None;
     for segment in segments.first().into_iter().chain(segments.last()) {
         let Origin::File(path) = &segment.origin else { continue };
-        let (file, len) = open_regular(path)?;
-        let head = read_head(&file, CLUE_LEN).map_err(|source| Error::read(path, source))?;
+        let (file, len) = open_regular(disk, path)?;
+        let head = read_head(&*file, CLUE_LEN).map_err(|source| Error::read(path, source))?;
         let clue = Clue { name: &segment.name, head: &head, whole: head.len() as u64 == len };
         best = best.max(Some(format.probe(&clue)).filter(|&sure| sure > Match::No));
     }

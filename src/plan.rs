@@ -1,11 +1,10 @@
 //! What a repair would change, as data, and what is lost by it: told before anything is done.
 
 use std::fmt::{self, Display};
-use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::format::Format;
-use crate::log::Log;
+use crate::log::{Log, len_of};
 use crate::ranges::Ranges;
 use crate::report::{Counted, Place, Report};
 use crate::scan::Scan;
@@ -137,7 +136,7 @@ fn cut(log: &Log, report: &Report) -> Result<Vec<Edit>> {
     };
     let mut edits = Vec::new();
     for segment in (place.segment..count).rev() {
-        let was = len_of(log.segment_path(segment))?;
+        let was = len_of(&**log.disk(), log.segment_path(segment))?;
         match segment {
             _ if segment > place.segment || place.offset < shortest => {
                 edits.push(Edit::Remove { segment, len: was });
@@ -149,10 +148,6 @@ fn cut(log: &Log, report: &Report) -> Result<Vec<Edit>> {
         }
     }
     Ok(edits)
-}
-
-fn len_of(path: &Path) -> Result<u64> {
-    Ok(std::fs::metadata(path).map_err(|source| Error::read(path, source))?.len())
 }
 
 fn why_not(log: &Log, report: &Report, wish: &Wish, flips: bool) -> String {

@@ -3,15 +3,14 @@
 //! for them, so putting them back needs nothing else.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::durable::{self, CHUNK, Temp};
 use crate::error::{Error, Result};
 use crate::sparse::{self, Sum};
+use crate::vfs::{self, Access, Disk, Vfs, VfsFile};
 
 /// What was done to the segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,9 +78,9 @@ impl Kept {
     ///
     /// # Errors
     /// [`Error::Refused`] if it is not; [`Error::Read`].
-    pub fn open(&self) -> Result<(File, u64)> {
-        let (file, len) = crate::log::open_regular(&self.path)?;
-        let sum = sum_of(&file, &self.path)?;
+    pub fn open(&self, disk: &dyn Vfs) -> Result<(Box<dyn VfsFile>, u64)> {
+        let (file, len) = crate::log::open_regular(disk, &self.path)?;
+        let sum = sum_of(&*file, &self.path)?;
         if sum != self.sum {
             let why = format!("its content has CRC {sum:08x}, not the one in its name; it is damaged itself");
             return Err(Error::refused(&self.path, why));
@@ -95,7 +94,7 @@ fn split_last(name: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&name[..dot], &name[dot + 1..]))
 }
 
-fn sum_of(file: &File, path: &Path) -> Result<u32> {
+fn sum_of(file: &dyn VfsFile, path: &Path) -> Result<u32> {
     let mut sum = Sum::default();
     sparse::read(file, path, 0, u64::MAX, |_, part| {
         sum.add(&part);
@@ -110,47 +109,48 @@ fn sum_of(file: &File, path: &Path) -> Result<u32> {
 ///
 /// # Errors
 /// [`Error::Write`] (a full disk, say): nothing is left behind. [`Error::Refused`] where other bytes have the name.
-pub fn keep(segment: &Path, taken: Taken, offset: u64, folder: Option<&Path>) -> Result<Kept> {
-    let source = File::open(segment).map_err(|source| Error::read(segment, source))?;
-    let like = source.metadata().map_err(|source| Error::read(segment, source))?;
+pub fn keep(disk: &Disk, segment: &Path, taken: Taken, offset: u64, folder: Option<&Path>) -> Result<Kept> {
+    let failed = |source| Error::read(segment, source);
+    let source = disk.open(segment, Access::Read).map_err(failed)?;
+    let like = source.stat().map_err(failed)?;
     let folder = folder.unwrap_or_else(|| durable::folder_of(segment));
     let name = segment.file_name().unwrap_or_default();
-    let temp = Temp::file(&folder.join(Kept::name(name, taken, offset, None)), Some(&like))?;
+    let temp = Temp::file(disk, &folder.join(Kept::name(name, taken, offset, None)), Some(&like))?;
     let sum = match taken {
-        Taken::Cut => durable::copy_tail(&source, segment, offset, temp.handle(), temp.path())?.1,
+        Taken::Cut => durable::copy_tail(&*source, segment, offset, temp.handle(), temp.path())?.1,
         Taken::Byte => {
             let mut byte = [0];
-            source.read_exact_at(&mut byte, offset).map_err(|source| Error::read(segment, source))?;
+            vfs::read_exact_at(&*source, &mut byte, offset).map_err(failed)?;
             durable::write_at(temp.handle(), temp.path(), &byte, 0)?;
             crc32fast::hash(&byte)
         }
     };
     let path = folder.join(Kept::name(name, taken, offset, Some(sum)));
     let kept = Kept { path: path.clone(), segment: name.into(), taken, offset, sum };
-    if path.symlink_metadata().is_err() {
+    if disk.stat_link(&path).is_err() {
         temp.place_new_as(&path)?;
         return Ok(kept);
     }
-    let (there, _) = kept.open()?;
-    if !same(&there, temp.handle()).map_err(|source| Error::read(&path, source))? {
+    let (there, _) = kept.open(&**disk)?;
+    if !same(&*there, temp.handle()).map_err(|source| Error::read(&path, source))? {
         return Err(Error::refused(&path, "other bytes are kept under this name; move that file away, then run again"));
     }
-    durable::sync(&there, &path)?;
-    durable::sync_dir(folder)?;
+    durable::sync(&*there, &path)?;
+    durable::sync_dir(&**disk, folder)?;
     Ok(kept)
 }
 
-fn same(a: &File, b: &File) -> io::Result<bool> {
-    let len = a.metadata()?.len();
-    if len != b.metadata()?.len() {
+fn same(a: &dyn VfsFile, b: &dyn VfsFile) -> io::Result<bool> {
+    let len = a.stat()?.len;
+    if len != b.stat()?.len {
         return Ok(false);
     }
     let (mut left, mut right) = (vec![0; CHUNK], vec![0; CHUNK]);
     let mut offset = 0;
     while offset < len {
         let n = (len - offset).min(CHUNK as u64) as usize;
-        a.read_exact_at(&mut left[..n], offset)?;
-        b.read_exact_at(&mut right[..n], offset)?;
+        vfs::read_exact_at(a, &mut left[..n], offset)?;
+        vfs::read_exact_at(b, &mut right[..n], offset)?;
         if left[..n] != right[..n] {
             return Ok(false);
         }
@@ -163,13 +163,10 @@ fn same(a: &File, b: &File) -> io::Result<bool> {
 ///
 /// # Errors
 /// [`Error::Read`].
-pub fn find(folder: &Path, ours: &dyn Fn(&OsStr) -> bool) -> Result<Vec<Kept>> {
-    let failed = |source| Error::read(folder, source);
-    let mut kept = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        kept.extend(Kept::parse(&path).filter(|kept| ours(&kept.segment)));
-    }
+pub fn find(disk: &dyn Vfs, folder: &Path, ours: &dyn Fn(&OsStr) -> bool) -> Result<Vec<Kept>> {
+    let names = disk.list(folder).map_err(|source| Error::read(folder, source))?;
+    let parsed = names.iter().filter_map(|name| Kept::parse(&folder.join(name)));
+    let mut kept: Vec<_> = parsed.filter(|kept| ours(&kept.segment)).collect();
     kept.sort_by(|a, b| (&a.segment, a.taken, a.offset, a.sum).cmp(&(&b.segment, b.taken, b.offset, b.sum)));
     Ok(kept)
 }

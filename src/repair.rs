@@ -6,7 +6,6 @@
 mod undo;
 
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 pub use undo::{Undone, undo};
@@ -20,6 +19,7 @@ use crate::log::Log;
 use crate::plan::{Edit, Plan, Wish};
 use crate::quarantine::{self, Kept, Taken};
 use crate::report::Report;
+use crate::vfs::{self, Disk, VfsFile};
 
 /// What a repair did.
 pub struct Done {
@@ -45,12 +45,12 @@ pub fn in_place(log: &Log, wish: &Wish, plan: &Plan, quarantine: Option<&Path>) 
             Edit::Remove { segment, .. } => (segment, Taken::Cut, 0),
             Edit::Patch { segment, offset, .. } => (segment, Taken::Byte, offset),
         };
-        kept.push(quarantine::keep(log.segment_path(segment), taken, offset, quarantine)?);
+        kept.push(quarantine::keep(log.disk(), log.segment_path(segment), taken, offset, quarantine)?);
     }
     for edit in &plan.edits {
         make(&log, edit)?;
     }
-    Ok(Done { kept, after: report_after(log.path(), log.format())? })
+    Ok(Done { kept, after: report_after(log.disk(), log.path(), log.format())? })
 }
 
 /// Whether a plan may be carried out: in place, or as the new log `new`. Looks only.
@@ -66,7 +66,7 @@ pub fn permits(log: &Log, plan: &Plan, new: Option<&Path>) -> Result<()> {
             "it is a file of the log, or would be taken for one; name something elsewhere",
         ));
     }
-    durable::must_be_free(new)?;
+    durable::must_be_free(&**log.disk(), new)?;
     let removed = plan.edits.iter().filter(|edit| matches!(edit, Edit::Remove { .. })).count();
     if removed == log.segments().len() {
         return Err(Error::refused(log.path(), "nothing would be left of it, so there is nothing to write"));
@@ -85,12 +85,12 @@ fn may_change(log: &Log) -> Result<()> {
 }
 
 fn lock(log: &Log) -> Result<Held> {
-    locks::hold(&log.format().lock(log.path()))
+    locks::hold(&**log.disk(), &log.format().lock(log.segment_path(0)))
 }
 
 /// The same log, opened behind the lock, if it still asks for the same plan.
 fn look_again(log: &Log, wish: &Wish, plan: &Plan) -> Result<Log> {
-    let now = Log::open(log.path(), Some(log.format()))?;
+    let now = Log::open_on(log.disk(), log.path(), Some(log.format()))?;
     let report = Report::of(&now, |_| ())?;
     if Plan::of(&now, &report, wish)? != *plan {
         return Err(Error::refused(log.path(), "the log has changed since the plan was made; run the command again"));
@@ -99,35 +99,36 @@ fn look_again(log: &Log, wish: &Wish, plan: &Plan) -> Result<Log> {
 }
 
 fn make(log: &Log, edit: &Edit) -> Result<()> {
+    let disk = &**log.disk();
     match *edit {
         Edit::Truncate { segment, at, .. } => {
             let path = log.segment_path(segment);
-            let file = durable::open_for_change(path)?;
-            durable::set_len(&file, path, at)?;
-            durable::sync(&file, path)
+            let file = durable::open_for_change(disk, path)?;
+            durable::set_len(&*file, path, at)?;
+            durable::sync(&*file, path)
         }
         Edit::Remove { segment, .. } => {
             let path = log.segment_path(segment);
-            durable::remove(path)?;
-            durable::sync_dir(durable::folder_of(path))
+            durable::remove(disk, path)?;
+            durable::sync_dir(disk, durable::folder_of(path))
         }
         Edit::Patch { segment, offset, bit } => {
             let path = log.segment_path(segment);
-            let file = durable::open_for_change(path)?;
-            flip(&file, path, offset, bit)?;
-            durable::sync(&file, path)
+            let file = durable::open_for_change(disk, path)?;
+            flip(&*file, path, offset, bit)?;
+            durable::sync(&*file, path)
         }
     }
 }
 
-fn flip(file: &std::fs::File, path: &Path, offset: u64, bit: u8) -> Result<()> {
+fn flip(file: &dyn VfsFile, path: &Path, offset: u64, bit: u8) -> Result<()> {
     let mut byte = [0];
-    file.read_exact_at(&mut byte, offset).map_err(|source| Error::read(path, source))?;
+    vfs::read_exact_at(file, &mut byte, offset).map_err(|source| Error::read(path, source))?;
     durable::write_at(file, path, &[byte[0] ^ 1 << bit], offset)
 }
 
-fn report_after(path: &Path, format: &'static dyn Format) -> Result<Option<Report>> {
-    match Log::open(path, Some(format)) {
+fn report_after(disk: &Disk, path: &Path, format: &'static dyn Format) -> Result<Option<Report>> {
+    match Log::open_on(disk, path, Some(format)) {
         Ok(log) => Report::of(&log, |_| ()).map(Some),
         Err(Error::Unknown { .. }) => Ok(None),
         Err(Error::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -142,19 +143,19 @@ fn report_after(path: &Path, format: &'static dyn Format) -> Result<Option<Repor
 /// As [`permits`]; [`Error::Write`].
 pub fn to_copy(log: &Log, plan: &Plan, new: &Path) -> Result<Done> {
     permits(log, plan, Some(new))?;
-    let temp = if log.path().is_dir() {
-        let temp = Temp::folder(new, log.path())?;
+    let temp = if log.is_folder() {
+        let temp = Temp::folder(log.disk(), new, log.path())?;
         for (index, segment) in (0..).zip(log.segments()) {
             copy_segment(log, plan, index, &temp.path().join(&segment.name))?;
         }
         temp
     } else {
-        let mut temp = Temp::file(new, Some(&metadata(log.segment_path(0))?))?;
-        write_segment(log, plan, 0, &mut temp)?;
+        let temp = Temp::file(log.disk(), new, Some(&log.segment_stat(0)?))?;
+        write_segment(log, plan, 0, &temp)?;
         temp
     };
     temp.place_new()?;
-    Ok(Done { kept: Vec::new(), after: report_after(new, log.format())? })
+    Ok(Done { kept: Vec::new(), after: report_after(log.disk(), new, log.format())? })
 }
 
 fn copy_segment(log: &Log, plan: &Plan, index: u32, to: &Path) -> Result<()> {
@@ -162,14 +163,14 @@ fn copy_segment(log: &Log, plan: &Plan, index: u32, to: &Path) -> Result<()> {
     if plan.edits.iter().any(gone) {
         return Ok(());
     }
-    let mut temp = Temp::file(to, Some(&metadata(log.segment_path(index))?))?;
-    write_segment(log, plan, index, &mut temp)?;
+    let temp = Temp::file(log.disk(), to, Some(&log.segment_stat(index)?))?;
+    write_segment(log, plan, index, &temp)?;
     temp.place_new()
 }
 
-fn write_segment(log: &Log, plan: &Plan, index: u32, temp: &mut Temp) -> Result<()> {
+fn write_segment(log: &Log, plan: &Plan, index: u32, temp: &Temp) -> Result<()> {
     let from = log.segment_path(index);
-    let (source, mut len) = crate::log::open_regular(from)?;
+    let (source, mut len) = crate::log::open_regular(&**log.disk(), from)?;
     for edit in &plan.edits {
         if let Edit::Truncate { segment, at, .. } = *edit
             && segment == index
@@ -177,18 +178,13 @@ fn write_segment(log: &Log, plan: &Plan, index: u32, temp: &mut Temp) -> Result<
             len = at;
         }
     }
-    let path = temp.path().to_owned();
-    durable::copy_prefix(&source, from, len, temp.handle_mut(), &path)?;
+    durable::copy_prefix(&*source, from, len, temp.handle(), temp.path())?;
     for edit in &plan.edits {
         if let Edit::Patch { segment, offset, bit } = *edit
             && segment == index
         {
-            flip(temp.handle(), &path, offset, bit)?;
+            flip(temp.handle(), temp.path(), offset, bit)?;
         }
     }
     Ok(())
-}
-
-fn metadata(path: &Path) -> Result<std::fs::Metadata> {
-    std::fs::metadata(path).map_err(|source| Error::read(path, source))
 }

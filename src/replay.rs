@@ -5,7 +5,7 @@
 
 mod survey;
 
-use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 pub use survey::{Stop, Survey, Until};
@@ -19,6 +19,7 @@ use crate::log::Log;
 use crate::report::Place;
 use crate::scan::Scan;
 use crate::verdict::Verdict;
+use crate::vfs::{self, VfsFile};
 use survey::{Write, identity};
 
 /// The longest that a target may become unless the caller says otherwise, in bytes.
@@ -43,7 +44,7 @@ pub struct Replay<'l> {
     /// The file itself, behind any symbolic link: that is replaced, not the link.
     file: PathBuf,
     /// Kept open to the end: closing any handle of a file gives up this process's record locks on it.
-    base: Option<(File, u64)>,
+    base: Option<(Box<dyn VfsFile>, u64)>,
     until: Until,
     /// What it does.
     pub survey: Survey,
@@ -77,14 +78,14 @@ impl<'l> Replay<'l> {
                 "it is a file of the log, or would be taken for one; name the file that the log is about",
             ));
         }
-        let base = match std::fs::canonicalize(target) {
-            Ok(_) => Some(crate::log::open_regular(target)?),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && begins_empty(log) => None,
+        let disk = &**log.disk();
+        let (base, file) = match disk.canonicalize(target) {
+            Ok(file) => (Some(crate::log::open_regular(disk, target)?), file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && begins_empty(log) => (None, target.into()),
             Err(source) => return Err(Error::read(target, source)),
         };
-        let file = std::fs::canonicalize(target).unwrap_or_else(|_| target.into());
         let head = match &base {
-            Some((file, len)) => head(file, *len).map_err(|source| Error::read(target, source))?,
+            Some((base, len)) => head(&**base, *len).map_err(|source| Error::read(target, source))?,
             None => Vec::new(),
         };
         let survey = Survey::of(log, until, base.as_ref().map_or(0, |(_, len)| *len), &head, progress)?;
@@ -118,7 +119,7 @@ impl<'l> Replay<'l> {
             To::New(path) if self.log.claims(path) => {
                 Err(Error::refused(path, "it would be taken for a segment of the log; name a file elsewhere"))
             }
-            To::New(path) => durable::must_be_free(path),
+            To::New(path) => durable::must_be_free(&**self.log.disk(), path),
             To::Replace | To::InPlace if damaged => Err(Error::refused(&self.target, self.why_not())),
             To::Replace | To::InPlace => Ok(()),
         }
@@ -144,18 +145,19 @@ impl<'l> Replay<'l> {
     /// it was looked into; [`Error::Write`]. The target is then as it was, unless it was changed in place.
     pub fn run(&self, to: To<'_>, progress: &mut dyn FnMut(u64)) -> Result<Applied> {
         self.permits(to)?;
+        let disk = &**self.log.disk();
         let _lock = match to {
             To::New(_) => None,
-            To::Replace | To::InPlace => Some(locks::hold(&self.lock())?),
+            To::Replace | To::InPlace => Some(locks::hold(disk, &self.lock())?),
         };
         match (to, &self.base) {
             (To::New(path), _) => self.to_temp(path, progress)?.finish(Temp::place_new),
             (To::Replace | To::InPlace, None) => self.to_temp(&self.file, progress)?.finish(Temp::place_new),
             (To::Replace, Some(_)) => self.to_temp(&self.file, progress)?.finish(Temp::replace),
             (To::InPlace, Some(_)) => {
-                let file = durable::open_for_change(&self.file)?;
-                let applied = self.apply(&file, &self.file, progress)?;
-                durable::sync(&file, &self.file)?;
+                let file = durable::open_for_change(disk, &self.file)?;
+                let applied = self.apply(&*file, &self.file, progress)?;
+                durable::sync(&*file, &self.file)?;
                 Ok(applied)
             }
         }
@@ -163,7 +165,7 @@ impl<'l> Replay<'l> {
 
     /// A lock in the log's database is, for the target, the same lock in the target.
     fn lock(&self) -> Lock {
-        match self.log.format().lock(self.log.path()) {
+        match self.log.format().lock(self.log.segment_path(0)) {
             Lock::Record { start, len, .. } => Lock::Record { path: self.file.clone(), start, len },
             other => other,
         }
@@ -171,18 +173,17 @@ impl<'l> Replay<'l> {
 
     fn to_temp(&self, path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Finished> {
         let read = |source| Error::read(&self.target, source);
-        let like = self.base.as_ref().map(|(file, _)| file.metadata().map_err(read)).transpose()?;
-        let mut temp = Temp::file(path, like.as_ref())?;
-        let temp_path = temp.path().to_owned();
+        let like = self.base.as_ref().map(|(file, _)| file.stat().map_err(read)).transpose()?;
+        let temp = Temp::file(self.log.disk(), path, like.as_ref())?;
         if let Some((file, len)) = &self.base {
             let kept = if self.log.format().paged() { self.survey.len.min(*len) } else { *len };
-            durable::copy_prefix(file, &self.target, kept, temp.handle_mut(), &temp_path)?;
+            durable::copy_prefix(&**file, &self.target, kept, temp.handle(), temp.path())?;
         }
-        let applied = self.apply(temp.handle(), &temp_path, progress)?;
+        let applied = self.apply(temp.handle(), temp.path(), progress)?;
         Ok(Finished { temp, applied })
     }
 
-    fn apply(&self, file: &File, path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Applied> {
+    fn apply(&self, file: &dyn VfsFile, path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Applied> {
         let Some(stop) = self.survey.stop else { return Ok(Applied::default()) };
         let mut applying = Applying {
             survey: &self.survey,
@@ -234,9 +235,9 @@ fn begins_empty(log: &Log) -> bool {
     !log.format().paged() && log.segments().first().is_some_and(|segment| segment.number == Some(1))
 }
 
-fn head(file: &File, len: u64) -> std::io::Result<Vec<u8>> {
+fn head(file: &dyn VfsFile, len: u64) -> io::Result<Vec<u8>> {
     let mut head = vec![0; len.min(HEAD_LEN as u64) as usize];
-    std::os::unix::fs::FileExt::read_exact_at(file, &mut head, 0)?;
+    vfs::read_exact_at(file, &mut head, 0)?;
     Ok(head)
 }
 

@@ -5,7 +5,6 @@
 
 use std::ffi::OsString;
 use std::fmt::{self, Display};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::durable::{self, CHUNK, Temp};
@@ -16,6 +15,7 @@ use crate::report::{Counted, Report};
 use crate::scan::{Found, Scan};
 use crate::span::Kind;
 use crate::verdict::Verdict;
+use crate::vfs::VfsFile;
 
 /// Runs of whole transactions in one log, a bound on memory: damage between so many is beyond salvage in one go.
 const RUNS_MAX: usize = 1024 * 1024;
@@ -122,12 +122,11 @@ impl Survey {
     /// # Errors
     /// [`Error::Refused`] where `new` exists, or where the log changed meanwhile; [`Error::Write`].
     pub fn write(&self, log: &Log, new: &Path, progress: &mut dyn FnMut(u64)) -> Result<Report> {
-        durable::must_be_free(new)?;
-        let temp = if log.path().is_dir() {
-            Temp::folder(new, log.path())?
+        durable::must_be_free(&**log.disk(), new)?;
+        let temp = if log.is_folder() {
+            Temp::folder(log.disk(), new, log.path())?
         } else {
-            let like = std::fs::metadata(log.segment_path(0)).map_err(|source| Error::read(log.path(), source))?;
-            Temp::file(new, Some(&like))?
+            Temp::file(log.disk(), new, Some(&log.segment_stat(0)?))?
         };
         let mut writing =
             Writing { log, temp: &temp, rebuild: log.format().rebuild(), out: Vec::new(), open: None, segment: None };
@@ -135,7 +134,7 @@ impl Survey {
             writing.rebuild.belong(header);
         }
         writing.all(&self.runs, progress)?;
-        let report = Report::of(&Log::open(temp.path(), Some(log.format()))?, |_| ())?;
+        let report = Report::of(&Log::open_on(log.disk(), temp.path(), Some(log.format()))?, |_| ())?;
         let whole = report.prefix.transactions;
         if report.verdict() != Verdict::Clean || whole != self.transactions {
             let why = format!(
@@ -169,7 +168,7 @@ struct Writing<'a> {
     rebuild: Box<dyn Rebuild>,
     out: Vec<u8>,
     /// The file of the present segment, where each has its own.
-    open: Option<(File, PathBuf)>,
+    open: Option<(Box<dyn VfsFile>, PathBuf)>,
     segment: Option<u32>,
 }
 
@@ -223,13 +222,12 @@ impl Writing<'_> {
         // Numbers run on without a gap, whatever is missing in the old log.
         let number = segments[0].number.map(|first| first + u64::from(segment));
         self.rebuild.segment(number, header, &mut self.out);
-        if self.log.path().is_dir() {
+        if self.log.is_folder() {
             let old = &segments[segment as usize];
             let name = number.and_then(|number| self.log.format().segment_name(number));
             let path = self.temp.path().join(name.unwrap_or_else(|| OsString::from(&old.name)));
-            let from = self.log.segment_path(segment);
-            let like = std::fs::metadata(from).map_err(|source| Error::read(from, source))?;
-            self.open = Some((durable::create_new(&path, Some(&like))?, path));
+            let like = self.log.segment_stat(segment)?;
+            self.open = Some((durable::create_new(&**self.log.disk(), &path, Some(&like))?, path));
             *offset = 0;
         }
         Ok(())
@@ -239,7 +237,7 @@ impl Writing<'_> {
         self.rebuild.end(followed, &mut self.out);
         self.flush(0, offset)?;
         match self.open.take() {
-            Some((file, path)) => durable::sync(&file, &path),
+            Some((file, path)) => durable::sync(&*file, &path),
             None => Ok(()),
         }
     }
@@ -249,7 +247,7 @@ impl Writing<'_> {
             return Ok(());
         }
         let (file, path) = match &self.open {
-            Some((file, path)) => (file, path.as_path()),
+            Some((file, path)) => (&**file, path.as_path()),
             None => (self.temp.handle(), self.temp.path()),
         };
         durable::write_at(file, path, &self.out, *offset)?;

@@ -1,15 +1,13 @@
 //! Long files are often mostly holes: they are passed by their length, not read. A checksum over a hole takes as many steps as
 //! its length has bits.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crc32fast::Hasher;
 
 use crate::error::{Error, Result};
-use crate::window::hole;
+use crate::vfs::VfsFile;
 
 /// Bytes that one read asks for.
 const CHUNK: usize = 1024 * 1024;
@@ -28,18 +26,18 @@ pub(crate) enum Part<'a> {
 /// # Errors
 /// [`Error::Read`] of `path`, or what `each` says.
 pub(crate) fn read(
-    file: &File,
+    file: &dyn VfsFile,
     path: &Path,
     from: u64,
     to: u64,
     mut each: impl FnMut(u64, Part<'_>) -> Result<()>,
 ) -> Result<u64> {
     let failed = |source: io::Error| Error::read(path, source);
-    let to = to.min(file.metadata().map_err(failed)?.len());
+    let to = to.min(file.stat().map_err(failed)?.len);
     let mut buffer = vec![0; CHUNK];
     let mut offset = from;
     while offset < to {
-        let passed = hole(file, offset, to);
+        let passed = file.hole(offset, to);
         if passed >= CHUNK as u64 {
             each(offset, Part::Hole(passed))?;
             offset += passed;
@@ -94,6 +92,7 @@ fn zeros(len: u64) -> Hasher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vfs;
 
     #[test]
     fn a_hole_has_the_sum_of_its_zeros() {
@@ -105,8 +104,8 @@ mod tests {
     #[test]
     fn a_sparse_file_is_read_like_a_full_one() {
         let file = tempfile::tempfile().expect("a temporary file");
-        file.write_all_at(b"head", 10).expect("room");
-        file.write_all_at(b"tail", 9_000_000).expect("room");
+        vfs::write_all_at(&file, b"head", 10).expect("room");
+        vfs::write_all_at(&file, b"tail", 9_000_000).expect("room");
         let (mut sum, mut holes, mut at) = (Sum::default(), 0, 3);
         let end = read(&file, Path::new("x"), 3, u64::MAX, |offset, part| {
             assert_eq!(offset, at);
@@ -120,7 +119,7 @@ mod tests {
         });
         assert_eq!((end.expect("readable"), at), (9_000_004, 9_000_004));
         let mut all = vec![0; 9_000_001];
-        file.read_exact_at(&mut all, 3).expect("readable");
+        vfs::read_exact_at(&file, &mut all, 3).expect("readable");
         assert_eq!(sum.finish(), crc32fast::hash(&all));
         // A file system that knows no holes reads them; this one is expected to know them.
         assert!(holes <= 1);

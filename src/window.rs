@@ -2,12 +2,10 @@
 //!
 //! Reads of 256 KiB stay in a core's second-level cache while they are checked and lent to the caller.
 
-use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use rustix::fs::SeekFrom;
+use crate::vfs::VfsFile;
 
 /// Bytes that one read asks for.
 pub const WINDOW: usize = 256 * 1024;
@@ -17,7 +15,7 @@ pub enum Source {
     /// A regular file of this length: what is appended later is not looked at.
     File {
         /// Open for reading.
-        file: File,
+        file: Box<dyn VfsFile>,
         /// Its length when it was opened.
         len: u64,
     },
@@ -50,22 +48,12 @@ impl Source {
         }
     }
 
-    /// See [`hole`].
+    /// The bytes from `offset` to the next that are really stored; 0 where there is no hole, or nobody knows.
     pub fn hole(&self, offset: u64) -> u64 {
         match self {
-            Self::File { file, len } => hole(file, offset, *len),
+            Self::File { file, len } => file.hole(offset, *len),
             Self::Stream(_) | Self::Memory(_) => 0,
         }
-    }
-}
-
-/// The bytes from `offset` to the next that a sparse file really stores, at most up to `len`; 0 where there is no hole, or nobody
-/// knows.
-pub(crate) fn hole(file: &File, offset: u64, len: u64) -> u64 {
-    match rustix::fs::seek(file, SeekFrom::Data(offset)) {
-        Ok(stored) => stored.min(len).saturating_sub(offset),
-        Err(rustix::io::Errno::NXIO) => len.saturating_sub(offset),
-        Err(_) => 0,
     }
 }
 

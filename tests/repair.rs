@@ -8,9 +8,9 @@ use std::path::Path;
 use logs::{Sqlite, cases, change, files, native, refused, report, segment, verdict};
 use waltool::formats::native::layout::{HEADER_LEN, SegmentHeader, TWIN};
 use waltool::plan::{Edit, Loss, Plan, Wish};
-use waltool::repair::{self, Done};
+use waltool::repair::{self, Done, Undone};
 use waltool::salvage::Survey;
-use waltool::{Log, Result, Verdict};
+use waltool::{Log, Result, Verdict, vfs};
 
 const TAIL: Wish = Wish { cut_at_damage: false, accept_loss: false, fix_bit: false };
 const CUT: Wish = Wish { cut_at_damage: true, accept_loss: true, fix_bit: false };
@@ -23,6 +23,10 @@ fn plan(log: &Log, wish: &Wish) -> Result<Plan> {
 fn repair(path: &Path, wish: &Wish) -> Result<Done> {
     let log = Log::open(path, None)?;
     repair::in_place(&log, wish, &plan(&log, wish)?, None)
+}
+
+fn undo(path: &Path, quarantine: Option<&Path>) -> Result<Undone> {
+    repair::undo(&vfs::real(), path, None, quarantine)
 }
 
 #[test]
@@ -40,7 +44,7 @@ fn every_torn_tail_is_cut_clean_and_undo_gives_every_byte_back() {
         let once = files(made.folder.path());
         assert!(repair(&made.log(), &TAIL).expect("nothing to do").kept.is_empty());
         assert_eq!(files(made.folder.path()), once, "{case}: a second repair changes nothing");
-        repair::undo(&made.log(), None, None).expect("undone");
+        undo(&made.log(), None).expect("undone");
         assert_eq!(files(made.folder.path()), before, "{case}: undone");
     }
     assert!(torn >= 5, "{torn} torn tails");
@@ -83,7 +87,7 @@ fn fixing_a_bit_restores_the_healthy_bytes() {
         let fixed = made.bytes("app.db-wal");
         let differing = fixed.iter().zip(&damaged).filter(|(a, b)| a != b).count();
         assert_eq!((differing, fixed.len()), (1, damaged.len()), "{case}");
-        repair::undo(&made.log(), None, None).expect("undone");
+        undo(&made.log(), None).expect("undone");
         assert_eq!(made.bytes("app.db-wal"), damaged, "{case}");
     }
     let made = Sqlite::copy("torn-midframe-1024");
@@ -124,7 +128,7 @@ fn an_interrupted_undo_is_finished_by_the_next() {
             fs::write(made.path(name), bytes).expect("written");
         }
         change(&made.log(), |bytes| bytes.extend_from_slice(&before["app.db-wal"][short..len]));
-        repair::undo(&made.log(), None, None).expect("undone");
+        undo(&made.log(), None).expect("undone");
         assert_eq!(files(made.folder.path()), before, "{len} bytes were back");
     }
 }
@@ -135,7 +139,7 @@ fn undo_is_refused_once_the_log_was_written_to() {
     repair(&made.log(), &TAIL).expect("repaired");
     change(&made.log(), |bytes| bytes.extend_from_slice(&[0xaa; 40]));
     let before = files(made.folder.path());
-    refused(repair::undo(&made.log(), None, None));
+    refused(undo(&made.log(), None));
     assert_eq!(files(made.folder.path()), before);
 }
 
@@ -145,7 +149,7 @@ fn a_damaged_quarantine_file_is_not_put_back() {
     let done = repair(&made.log(), &TAIL).expect("repaired");
     change(&done.kept[0].path, |bytes| bytes[0] ^= 1);
     let before = files(made.folder.path());
-    let why = refused(repair::undo(&made.log(), None, None));
+    let why = refused(undo(&made.log(), None));
     assert!(why.contains("CRC"), "{why}");
     assert_eq!(files(made.folder.path()), before);
 }
@@ -162,7 +166,7 @@ fn an_earlier_quarantine_of_other_bytes_is_kept() {
     assert_eq!(fs::read(&second.path).expect("kept"), [0x55; 100]);
     assert_eq!(crc32fast::hash(&fs::read(&first.path).expect("kept")), first.sum);
     // Both fit the same place now, and waltool does not guess.
-    refused(repair::undo(&made.log(), None, None));
+    refused(undo(&made.log(), None));
 }
 
 #[test]
@@ -174,8 +178,8 @@ fn a_quarantine_may_be_in_another_folder() {
     repair::in_place(&log, &TAIL, &plan(&log, &TAIL).expect("a plan"), Some(elsewhere.path())).expect("repaired");
     assert_eq!(files(made.folder.path()).len(), before.len());
     assert_eq!(files(elsewhere.path()).len(), 1);
-    refused(repair::undo(&made.log(), None, None));
-    repair::undo(&made.log(), None, Some(elsewhere.path())).expect("undone");
+    refused(undo(&made.log(), None));
+    undo(&made.log(), Some(elsewhere.path())).expect("undone");
     assert_eq!(files(made.folder.path()), before);
     assert_eq!(files(elsewhere.path()).len(), 0);
 }
@@ -224,7 +228,7 @@ fn segments_behind_the_damage_go_whole_and_come_back_whole() {
     repair(&log, &CUT).expect("cut");
     assert_eq!(files(&log), cut);
 
-    repair::undo(&log, None, None).expect("undone");
+    undo(&log, None).expect("undone");
     assert_eq!(files(&log), before);
 }
 
@@ -259,7 +263,7 @@ fn a_native_segment_whose_header_is_cut_or_hit_goes_whole_and_comes_back() {
             (segments > 1).then_some(Verdict::Clean),
             "{len} of {last}"
         );
-        repair::undo(&path, None, None).expect("undone");
+        undo(&path, None).expect("undone");
         assert_eq!(files(&log), before);
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use waltool::plan::{Edit, Loss, Plan, Wish};
 use waltool::repair::{self, Done};
 use waltool::salvage::Survey;
-use waltool::{Error, Log, Report, Verdict, shown};
+use waltool::{Error, Log, Report, Verdict, shown, vfs};
 
 use super::{Context, Exit, LogArg, message};
 use crate::print::{Out, Size, changes, quoted};
@@ -176,7 +176,7 @@ fn say_done(args: &RepairArgs, log: &Log, done: &Done, after: Option<Verdict>, o
 
 fn salvage(args: &RepairArgs, context: &Context, log: &Log, out: &mut Out) -> anyhow::Result<Exit> {
     let new = args.output.as_deref().unwrap_or(Path::new(""));
-    waltool::durable::must_be_free(new)?;
+    waltool::durable::must_be_free(&**log.disk(), new)?;
     let looking = context.progress(|| log.bytes().unwrap_or(0));
     let survey = Survey::of(log, &mut looking.listener())?;
     drop(looking);
@@ -204,7 +204,7 @@ fn undo(args: &RepairArgs, mut out: Out) -> anyhow::Result<Exit> {
     if args.dry_run {
         return Err(Error::Usage("--undo has no dry run; it only puts back what fits, and loses nothing".into()).into());
     }
-    let undone = repair::undo(path, args.log.format.format, args.quarantine_dir.as_deref())?;
+    let undone = repair::undo(&vfs::real(), path, args.log.format.format, args.quarantine_dir.as_deref())?;
     for left in &undone.left {
         message::warn(format_args!("{}: no longer fits the log; left where it is", shown(&left.path)));
     }

@@ -1,9 +1,7 @@
 //! The way back: bytes that a repair kept return to the log.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::lock;
@@ -11,9 +9,10 @@ use crate::durable::{self, CHUNK, Temp};
 use crate::error::{Error, Result};
 use crate::format::Format;
 use crate::formats;
-use crate::log::Log;
+use crate::log::{Log, is_folder, open_regular};
 use crate::quarantine::{self, Kept, Taken};
 use crate::sparse::{self, Part};
+use crate::vfs::{self, Access, Disk, Vfs, VfsFile};
 
 /// What [`undo`] did.
 pub struct Undone {
@@ -25,24 +24,29 @@ pub struct Undone {
     pub bytes: u64,
 }
 
-/// Puts back what repairs took out of the log at `path`, the latest cut first. When it returns, the bytes are on the disk, and only then are the
-/// quarantine files removed. An interrupted run is finished by the next.
+/// Puts back what repairs took out of the log at `path` on `disk`, the latest cut first. When it returns, the bytes are durable,
+/// and only then are the quarantine files removed. An interrupted run is finished by the next.
 ///
 /// # Errors
 /// [`Error::Refused`] where there is nothing to put back, where a quarantine file is damaged, and where the log was
 /// written to since.
-pub fn undo(path: &Path, format: Option<&'static dyn Format>, quarantine: Option<&Path>) -> Result<Undone> {
-    let log = Log::open(path, format).ok();
+pub fn undo(
+    disk: &Disk,
+    path: &Path,
+    format: Option<&'static dyn Format>,
+    quarantine: Option<&Path>,
+) -> Result<Undone> {
+    let log = Log::open_on(disk, path, format).ok();
     let _lock = log.as_ref().map(lock).transpose()?;
-    let is_folder = path.is_dir();
-    let folder = if is_folder { path } else { durable::folder_of(path) };
+    let in_folder = is_folder(&**disk, path);
+    let folder = if in_folder { path } else { durable::folder_of(path) };
     let ours = |name: &OsStr| match &log {
-        _ if !is_folder => Some(name) == path.file_name(),
+        _ if !in_folder => Some(name) == path.file_name(),
         Some(log) => log.format().segment_number(name).is_some(),
         // All of it was taken away; what was a segment can be told by its name only.
         None => formats::FORMATS.iter().any(|format| format.segment_number(name).is_some()),
     };
-    let mut left = quarantine::find(quarantine.unwrap_or(folder), &ours)?;
+    let mut left = quarantine::find(&**disk, quarantine.unwrap_or(folder), &ours)?;
     if left.is_empty() {
         return Err(Error::refused(
             path,
@@ -50,12 +54,12 @@ pub fn undo(path: &Path, format: Option<&'static dyn Format>, quarantine: Option
         ));
     }
     for kept in &left {
-        kept.open()?;
+        kept.open(&**disk)?;
     }
     let mut undone = Undone { back: Vec::new(), left: Vec::new(), bytes: 0 };
-    while let Some(at) = next_fitting(folder, &left)? {
+    while let Some(at) = next_fitting(&**disk, folder, &left)? {
         let kept = left.remove(at);
-        undone.bytes += put_back(&folder.join(&kept.segment), &kept)?;
+        undone.bytes += put_back(disk, &folder.join(&kept.segment), &kept)?;
         undone.back.push(kept);
     }
     if undone.back.is_empty() {
@@ -66,11 +70,11 @@ pub fn undo(path: &Path, format: Option<&'static dyn Format>, quarantine: Option
 }
 
 /// The first of `kept` whose bytes belong right where their segment ends now, or where one byte differs by one bit.
-fn next_fitting(folder: &Path, kept: &[Kept]) -> Result<Option<usize>> {
+fn next_fitting(disk: &dyn Vfs, folder: &Path, kept: &[Kept]) -> Result<Option<usize>> {
     let mut fitting = Vec::new();
     for (at, one) in kept.iter().enumerate() {
         let segment = folder.join(&one.segment);
-        if fits(&segment, one)? {
+        if fits(disk, &segment, one)? {
             fitting.push(at);
         }
     }
@@ -85,40 +89,40 @@ fn next_fitting(folder: &Path, kept: &[Kept]) -> Result<Option<usize>> {
     }
 }
 
-fn fits(segment: &Path, kept: &Kept) -> Result<bool> {
+fn fits(disk: &dyn Vfs, segment: &Path, kept: &Kept) -> Result<bool> {
     let failed = |source| Error::read(segment, source);
-    let file = match File::open(segment) {
+    let file = match disk.open(segment, Access::Read) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Ok(kept.taken == Taken::Cut && kept.offset == 0);
         }
         other => other.map_err(failed)?,
     };
-    let len = file.metadata().map_err(failed)?.len();
+    let len = file.stat().map_err(failed)?.len;
     // Its content was held against its name when the undo began, and is again before it is written.
-    let (content, size) = crate::log::open_regular(&kept.path)?;
+    let (content, size) = open_regular(disk, &kept.path)?;
     match kept.taken {
         Taken::Cut if len < kept.offset || len > kept.offset + size => Ok(false),
-        Taken::Cut => begun(&file, &content, kept.offset, len).map_err(failed),
+        Taken::Cut => begun(&*file, &*content, kept.offset, len).map_err(failed),
         Taken::Byte => {
             let (mut is, mut was) = ([0], [0]);
             if len <= kept.offset || size != 1 {
                 return Ok(false);
             }
-            file.read_exact_at(&mut is, kept.offset).map_err(failed)?;
-            content.read_exact_at(&mut was, 0).map_err(|source| Error::read(&kept.path, source))?;
+            vfs::read_exact_at(&*file, &mut is, kept.offset).map_err(failed)?;
+            vfs::read_exact_at(&*content, &mut was, 0).map_err(|source| Error::read(&kept.path, source))?;
             Ok((is[0] ^ was[0]).count_ones() <= 1)
         }
     }
 }
 
 /// What stands behind `offset` is what an interrupted run wrote: the kept bytes, or zeros that did not reach the disk.
-fn begun(file: &File, content: &File, offset: u64, len: u64) -> io::Result<bool> {
+fn begun(file: &dyn VfsFile, content: &dyn VfsFile, offset: u64, len: u64) -> io::Result<bool> {
     let (mut is, mut was) = (vec![0; CHUNK], vec![0; CHUNK]);
     let mut at = offset;
     while at < len {
         let n = (len - at).min(CHUNK as u64) as usize;
-        file.read_exact_at(&mut is[..n], at)?;
-        content.read_exact_at(&mut was[..n], at - offset)?;
+        vfs::read_exact_at(file, &mut is[..n], at)?;
+        vfs::read_exact_at(content, &mut was[..n], at - offset)?;
         if is[..n].iter().zip(&was[..n]).any(|(is, was)| *is != 0 && is != was) {
             return Ok(false);
         }
@@ -128,31 +132,30 @@ fn begun(file: &File, content: &File, offset: u64, len: u64) -> io::Result<bool>
 }
 
 /// Puts the bytes back and makes that durable, then removes the quarantine file. Gives their number.
-fn put_back(segment: &Path, kept: &Kept) -> Result<u64> {
-    let (content, size) = kept.open()?;
-    if segment.symlink_metadata().is_err() {
-        let like = content.metadata().map_err(|source| Error::read(&kept.path, source))?;
-        let mut temp = Temp::file(segment, Some(&like))?;
-        let path = temp.path().to_owned();
-        durable::copy_prefix(&content, &kept.path, size, temp.handle_mut(), &path)?;
+fn put_back(disk: &Disk, segment: &Path, kept: &Kept) -> Result<u64> {
+    let (content, size) = kept.open(&**disk)?;
+    if disk.stat_link(segment).is_err() {
+        let like = content.stat().map_err(|source| Error::read(&kept.path, source))?;
+        let temp = Temp::file(disk, segment, Some(&like))?;
+        durable::copy_prefix(&*content, &kept.path, size, temp.handle(), temp.path())?;
         temp.place_new()?;
     } else {
-        let file = durable::open_for_change(segment)?;
-        write_back(&content, kept, &file, segment)?;
-        durable::sync(&file, segment)?;
+        let file = durable::open_for_change(&**disk, segment)?;
+        write_back(&*content, kept, &*file, segment)?;
+        durable::sync(&*file, segment)?;
     }
-    durable::remove(&kept.path)?;
-    durable::sync_dir(durable::folder_of(&kept.path))?;
+    durable::remove(&**disk, &kept.path)?;
+    durable::sync_dir(&**disk, durable::folder_of(&kept.path))?;
     Ok(size)
 }
 
-fn write_back(content: &File, kept: &Kept, file: &File, segment: &Path) -> Result<()> {
+fn write_back(content: &dyn VfsFile, kept: &Kept, file: &dyn VfsFile, segment: &Path) -> Result<()> {
     let failed = |source| Error::read(segment, source);
     let end = sparse::read(content, &kept.path, 0, u64::MAX, |offset, part| match part {
         Part::Bytes(bytes) => durable::write_at(file, segment, bytes, kept.offset + offset),
         Part::Hole(_) => Ok(()),
     })?;
     // What a hole leaves out at the end is zeros again.
-    let len = file.metadata().map_err(failed)?.len();
+    let len = file.stat().map_err(failed)?.len;
     if len < kept.offset + end { durable::set_len(file, segment, kept.offset + end) } else { Ok(()) }
 }

@@ -3,15 +3,14 @@
 //!
 //! It syncs a segment when it leaves it, when it is told to ([`LogWriter::sync`]) and at the end, not with each commit.
 
-use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::encode::{Entry, WriteError, end_of};
 use super::layout::{Lsn, RECORD_HEADER, RECORDS_START, SEGMENT_MAX, SegmentHeader, VERSION, padded};
 use super::payload::Commit;
 use super::writer::SegmentWriter;
+use crate::vfs::{self, Appender, Disk, Vfs};
 
 /// What a segment keeps free for its last record. A close mark is the longest, and the rest of a block too short for it
 /// comes before it.
@@ -38,11 +37,12 @@ pub struct LogOptions {
 
 /// Writes a log. After an error that touched a file the writer refuses everything: what is durable is unknown.
 pub struct LogWriter<N: FnMut() -> u32> {
+    disk: Disk,
     dir: PathBuf,
     segment_limit: u64,
     nonces: N,
     /// `None` once a file operation has failed.
-    segment: Option<SegmentWriter<File>>,
+    segment: Option<SegmentWriter<Appender>>,
     redo_lsn: Lsn,
     time_ns: u64,
 }
@@ -50,7 +50,12 @@ pub struct LogWriter<N: FnMut() -> u32> {
 impl<N: FnMut() -> u32> LogWriter<N> {
     /// Begins a log with segment 1 in the existing directory `dir`, which holds no segments. `nonces` names each
     /// segment: random, or the same every time for the same bytes.
-    pub fn create(dir: &Path, options: &LogOptions, mut nonces: N) -> Result<Self, WriteError> {
+    pub fn create(dir: &Path, options: &LogOptions, nonces: N) -> Result<Self, WriteError> {
+        Self::create_on(&vfs::real(), dir, options, nonces)
+    }
+
+    /// As [`create`](Self::create), on `disk`.
+    pub fn create_on(disk: &Disk, dir: &Path, options: &LogOptions, mut nonces: N) -> Result<Self, WriteError> {
         let header = SegmentHeader {
             version: VERSION,
             incompatible: 0,
@@ -66,11 +71,12 @@ impl<N: FnMut() -> u32> LogWriter<N> {
             target_id: options.target_id,
         };
         Ok(Self {
+            disk: disk.clone(),
             dir: dir.to_owned(),
             segment_limit: options.segment_limit.min(SEGMENT_MAX),
             nonces,
             redo_lsn: header.redo_lsn,
-            segment: Some(create_segment(dir, &header)?),
+            segment: Some(create_segment(&**disk, dir, &header)?),
             time_ns: 0,
         })
     }
@@ -119,29 +125,33 @@ impl<N: FnMut() -> u32> LogWriter<N> {
     }
 
     /// Every crash between two of these steps leaves a legal log; `docs/formats/native.md` lists them.
-    fn rotate(&mut self, mut full: SegmentWriter<File>, time_ns: u64) -> Result<SegmentWriter<File>, WriteError> {
+    fn rotate(
+        &mut self,
+        mut full: SegmentWriter<Appender>,
+        time_ns: u64,
+    ) -> Result<SegmentWriter<Appender>, WriteError> {
         self.sync_segment(&mut full)?;
         let header = full.next_header((self.nonces)(), self.redo_lsn, time_ns);
-        let next = create_segment(&self.dir, &header)?;
+        let next = create_segment(&*self.disk, &self.dir, &header)?;
         let path = self.path(&full);
         full.seal(header.number, header.nonce).map_err(|error| locate(error, &path))?;
         self.sync_segment(&mut full)?;
         Ok(next)
     }
 
-    fn sync_segment(&self, segment: &mut SegmentWriter<File>) -> Result<(), WriteError> {
+    fn sync_segment(&self, segment: &mut SegmentWriter<Appender>) -> Result<(), WriteError> {
         let path = self.path(segment);
         segment.flush().map_err(|error| locate(error, &path))?;
-        segment.get_ref().sync_all().map_err(|source| WriteError::File { path, source })?;
+        segment.get_ref().file().sync_all().map_err(|source| WriteError::File { path, source })?;
         segment.promise(segment.end())
     }
 
-    fn path(&self, segment: &SegmentWriter<File>) -> PathBuf {
+    fn path(&self, segment: &SegmentWriter<Appender>) -> PathBuf {
         self.dir.join(segment_name(segment.header().number))
     }
 }
 
-fn commit(segment: &mut SegmentWriter<File>, entries: &[Entry<'_>], time_ns: u64) -> Result<Lsn, WriteError> {
+fn commit(segment: &mut SegmentWriter<Appender>, entries: &[Entry<'_>], time_ns: u64) -> Result<Lsn, WriteError> {
     for entry in entries {
         segment.entry(entry)?;
     }
@@ -162,18 +172,19 @@ fn locate(error: WriteError, path: &Path) -> WriteError {
 }
 
 /// Creates a segment under its name, durably and whole: a reader never meets half a header. An existing file of that name
-/// is an error and stays as it is; a hard link, unlike a rename, never replaces.
-fn create_segment(dir: &Path, header: &SegmentHeader) -> Result<SegmentWriter<File>, WriteError> {
+/// is an error and stays as it is.
+fn create_segment(disk: &dyn Vfs, dir: &Path, header: &SegmentHeader) -> Result<SegmentWriter<Appender>, WriteError> {
     let path = dir.join(segment_name(header.number));
     let temporary = path.with_extension("wal.tmp");
-    let create = || -> io::Result<SegmentWriter<File>> {
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-        let mut segment = SegmentWriter::create(file, header)?;
-        segment.get_ref().sync_all()?;
-        let linked = fs::hard_link(&temporary, &path);
-        fs::remove_file(&temporary)?;
-        linked?;
-        File::open(dir)?.sync_all()?;
+    let create = || -> io::Result<SegmentWriter<Appender>> {
+        let file = disk.create_new(&temporary)?;
+        let mut segment = SegmentWriter::create(Appender::new(file), header)?;
+        segment.get_ref().file().sync_all()?;
+        if let Err(taken) = disk.rename_new(&temporary, &path) {
+            disk.remove(&temporary)?;
+            return Err(taken);
+        }
+        disk.sync_folder(dir)?;
         segment.promise(RECORDS_START as u32).map_err(io::Error::other)?;
         Ok(segment)
     };
@@ -182,6 +193,8 @@ fn create_segment(dir: &Path, header: &SegmentHeader) -> Result<SegmentWriter<Fi
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::formats::native::layout::RecordHeader;
     use crate::formats::native::payload::{RecordKind, Seal};

@@ -123,9 +123,8 @@ impl Format for Native {
         }
     }
 
-    fn lock(&self, log: &Path) -> Lock {
-        let folder = if log.is_dir() { Some(log) } else { log.parent() };
-        folder.map_or(Lock::None, |folder| Lock::Flock(folder.join("LOCK")))
+    fn lock(&self, segment: &Path) -> Lock {
+        segment.parent().map_or(Lock::None, |folder| Lock::Flock(folder.join("LOCK")))
     }
 
     fn rebuild(&self) -> Box<dyn Rebuild> {

@@ -156,8 +156,8 @@ impl Format for Sqlite {
         out.field("s1", Value::Hex(header.sum.s1));
     }
 
-    fn lock(&self, log: &Path) -> Lock {
-        let database = log.as_os_str().as_bytes().strip_suffix(SUFFIX).filter(|name| !name.ends_with(b"/"));
+    fn lock(&self, segment: &Path) -> Lock {
+        let database = segment.as_os_str().as_bytes().strip_suffix(SUFFIX).filter(|name| !name.ends_with(b"/"));
         database.filter(|name| !name.is_empty()).map_or(Lock::None, |name| Lock::Record {
             path: PathBuf::from(OsStr::from_bytes(name)),
             start: SHARED_FIRST,
