@@ -64,6 +64,22 @@ pub fn sync(file: &dyn VfsFile, path: &Path) -> Result<()> {
     file.sync_all().map_err(|source| Error::write(path, "sync", source))
 }
 
+/// As [`sync`], for the bytes and the length alone, which is all that reading them again takes.
+///
+/// # Errors
+/// [`Error::Write`]: what is on the disk is then unknown.
+pub fn sync_data(file: &dyn VfsFile, path: &Path) -> Result<()> {
+    file.sync_data().map_err(|source| Error::write(path, "sync", source))
+}
+
+/// Takes room on the disk for the bytes `from..to` of the file, whose length stays.
+///
+/// # Errors
+/// [`Error::Write`], on a full disk above all.
+pub fn reserve(file: &dyn VfsFile, path: &Path, from: u64, to: u64) -> Result<()> {
+    file.reserve(from, to).map_err(|source| Error::write(path, "take room for", source))
+}
+
 /// Has the disk begin with what was written, so that a later [`sync`] waits for less. Promises nothing.
 pub fn start_sync(file: &dyn VfsFile) {
     file.drop_clean();

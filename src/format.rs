@@ -171,6 +171,12 @@ pub trait Format: Sync {
     }
 }
 
+impl fmt::Debug for dyn Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// How a writer of the format shows itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lock {

@@ -9,7 +9,8 @@
 //! - [`log`], [`scan`]: a path becomes segments, segments become spans;
 //! - [`verdict`], [`report`], [`ranges`]: folds of a scan;
 //! - [`durable`], [`locks`]: the steps of every change to a file;
-//! - [`plan`], [`repair`], [`quarantine`], [`salvage`], [`replay`], [`load`]: what changes logs and their targets.
+//! - [`plan`], [`repair`], [`quarantine`], [`salvage`], [`replay`], [`load`]: what changes logs and their targets;
+//! - [`wal`]: the library that writes a log.
 
 pub mod bitflip;
 pub mod bytes;
@@ -37,6 +38,7 @@ mod sparse;
 pub mod tally;
 pub mod verdict;
 pub mod vfs;
+pub mod wal;
 mod window;
 
 pub use error::{Error, Result};

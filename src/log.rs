@@ -132,6 +132,12 @@ impl Log {
         &self.disk
     }
 
+    /// The same log without the segments below `number`: what a reading from there on takes.
+    pub fn since(mut self, number: u64) -> Self {
+        self.segments.retain(|segment| segment.number.is_none_or(|other| other >= number));
+        self
+    }
+
     /// The path as given.
     pub fn path(&self) -> &Path {
         &self.path

@@ -49,7 +49,7 @@ pub struct Totals {
 }
 
 /// What is known of a log after a scan.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Report {
     format: &'static dyn Format,
     /// Segments met.
@@ -81,7 +81,7 @@ pub struct Report {
 }
 
 /// What follows an unlinked record without a commit: by its looks the rest of a rolled-back transaction.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Leftover {
     /// What was counted behind the damage before it.
     behind: Tally,
@@ -99,7 +99,7 @@ struct BrokenPromise {
 }
 
 /// The present segment, whose counts are not yet in the totals: a promise in it may still decide about them.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 struct Current {
     segment: u32,
     seen: u64,

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::layout::{Lsn, PAYLOAD_MAX, RECORD_HEADER, RecordHeader, padded, payload_crc, rest_of_block};
-use super::payload::{DATA_MAX, RecordKind};
+use super::payload::{Commit, DATA_MAX, RecordKind};
 
 /// Bytes up to this long are never split, and no fragment shorter than this is cut off: a small write is one record
 /// in a dump, at a cost of at most 2 % of a block.
@@ -147,6 +147,17 @@ pub fn end_of(end: u64, len: usize) -> u64 {
     place(end, len) + (RECORD_HEADER + padded(len)) as u64
 }
 
+/// What a segment keeps free for its last record. A close mark is the longest, and the rest of a block too short for it
+/// comes before it.
+const TAIL_ROOM: u64 = (2 * (RECORD_HEADER + padded(Commit::LEN))) as u64;
+
+/// Where a segment that ends at `end` will end with this transaction and its last record behind it, at most; an error if no
+/// segment can hold one of the entries.
+pub fn transaction_end<'a>(end: u64, entries: impl IntoIterator<Item = Entry<'a>>) -> Result<u64, WriteError> {
+    let end = entries.into_iter().try_fold(end, |end, entry| entry.end_from(end))?;
+    Ok(end_of(end, Commit::LEN) + TAIL_ROOM)
+}
+
 /// How many of `left` bytes the next record takes when each record has `head` bytes of payload before them. Long bytes
 /// fill the rest of the block, so that pages of 16 KiB do not waste half the file.
 pub(super) fn first_piece(end: u64, head: usize, left: usize) -> usize {
@@ -178,4 +189,14 @@ pub fn push_rest(out: &mut Vec<u8>, nonce: u32, offset: u32) {
         Some(len) => push_record(out, RecordKind::Pad.into(), 0, nonce, offset, &[&ZEROS[..len]]),
         None => out.extend_from_slice(&ZEROS[..rest]),
     }
+}
+
+/// Puts another promise into the COMMIT record that `bytes` begin with: a sync may have covered more since it was encoded.
+pub fn set_promise(bytes: &mut [u8], durable_off: u32) {
+    let (head, body) = bytes.split_at_mut(RECORD_HEADER);
+    let body = &mut body[..padded(Commit::LEN)];
+    Commit::set_durable_off(body, durable_off);
+    let header =
+        head.first_chunk().and_then(|head| RecordHeader::parse(head).ok()).expect("a record that was encoded here");
+    head.copy_from_slice(&RecordHeader { payload_crc: payload_crc(body), ..header }.encode());
 }

@@ -6,15 +6,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::encode::{Entry, WriteError, end_of};
-use super::layout::{Lsn, RECORD_HEADER, RECORDS_START, SEGMENT_MAX, SegmentHeader, VERSION, padded};
-use super::payload::Commit;
+use super::encode::{Entry, WriteError, transaction_end};
+use super::layout::{Lsn, RECORDS_START, SEGMENT_MAX, SegmentHeader, VERSION};
 use super::writer::SegmentWriter;
 use crate::vfs::{self, Appender, Disk, Vfs};
-
-/// What a segment keeps free for its last record. A close mark is the longest, and the rest of a block too short for it
-/// comes before it.
-const TAIL_ROOM: u64 = (2 * (RECORD_HEADER + padded(Commit::LEN))) as u64;
 
 /// The file name of segment `number`.
 pub fn segment_name(number: u32) -> String {
@@ -84,14 +79,14 @@ impl<N: FnMut() -> u32> LogWriter<N> {
     /// Writes one transaction, in a new segment if this one is too full, and returns the position of its COMMIT. It is
     /// written, not yet durable. A time below the last commit's is raised to it.
     pub fn transaction(&mut self, entries: &[Entry<'_>], time_ns: u64) -> Result<Lsn, WriteError> {
-        let fresh = end_with(RECORDS_START as u64, entries)?;
+        let fresh = transaction_end(RECORDS_START as u64, entries.iter().copied())?;
         if fresh > SEGMENT_MAX {
             return Err(WriteError::SegmentFull { end: fresh, max: SEGMENT_MAX });
         }
         let mut segment = self.segment.take().ok_or(WriteError::Poisoned)?;
         let time_ns = time_ns.max(self.time_ns);
         let end = segment.end().into();
-        if end > RECORDS_START as u64 && end_with(end, entries)? > self.segment_limit {
+        if end > RECORDS_START as u64 && transaction_end(end, entries.iter().copied())? > self.segment_limit {
             segment = self.rotate(segment, time_ns)?;
         }
         let path = self.path(&segment);
@@ -158,12 +153,6 @@ fn commit(segment: &mut SegmentWriter<Appender>, entries: &[Entry<'_>], time_ns:
     segment.commit(time_ns)
 }
 
-/// Where a segment that ends at `end` will end with this transaction and its last record behind it, at most.
-fn end_with(end: u64, entries: &[Entry<'_>]) -> Result<u64, WriteError> {
-    let end = entries.iter().try_fold(end, |end, entry| entry.end_from(end))?;
-    Ok(end_of(end, Commit::LEN) + TAIL_ROOM)
-}
-
 fn locate(error: WriteError, path: &Path) -> WriteError {
     match error {
         WriteError::Io(source) => WriteError::File { path: path.to_owned(), source },
@@ -196,8 +185,8 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::formats::native::layout::RecordHeader;
-    use crate::formats::native::payload::{RecordKind, Seal};
+    use crate::formats::native::layout::{RECORD_HEADER, RecordHeader};
+    use crate::formats::native::payload::{Commit, RecordKind, Seal};
 
     fn options(segment_limit: u64) -> LogOptions {
         LogOptions { log_id: *b"a log of several", target_id: [7; 16], created_ns: 5, segment_limit }

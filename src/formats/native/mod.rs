@@ -24,6 +24,8 @@ use std::path::Path;
 use crate::decode::Decode;
 use crate::format::{Clue, Fields, Format, Lock, Match, Op, Position, Rebuild, Record, Segments};
 use crate::span::Fault;
+pub use view::kind_and_flags;
+
 use layout::{HEADER_LEN, Lsn, MAGIC, RECORDS_START, RecordHeader, SegmentHeader, TWIN};
 use payload::{RecordKind, SetLen, Write};
 

@@ -209,6 +209,11 @@ impl Commit {
         out
     }
 
+    /// Puts another promise into the payload of a COMMIT, [`LEN`](Self::LEN) bytes.
+    pub(super) fn set_durable_off(payload: &mut [u8], durable_off: u32) {
+        payload[Self::DURABLE_OFF].copy_from_slice(&durable_off.to_le_bytes());
+    }
+
     /// Reads a payload.
     #[inline]
     pub fn parse(payload: &[u8]) -> Option<Self> {

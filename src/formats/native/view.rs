@@ -7,8 +7,8 @@ use crate::format::{Fields, Position, Record, Value};
 /// The kinds that a dump can show; PAD is fill, not a record.
 pub(super) const KINDS: &[&str] = &["write", "setlen", "data", "checkpoint", "commit", "seal"];
 
-/// The kind and the flags. The scan has checked the header: a record whose sum fails is none.
-fn kind_and_flags(record: &Record<'_>) -> Option<(RecordKind, u8)> {
+/// The kind and the flags of a record that a scan has lent. The scan has checked the header: a record whose sum fails is none.
+pub fn kind_and_flags(record: &Record<'_>) -> Option<(RecordKind, u8)> {
     let head: &[u8; RECORD_HEADER] = record.head.first_chunk()?;
     Some((RecordKind::from_u8(head[layout::record::KIND])?, head[layout::record::FLAGS]))
 }

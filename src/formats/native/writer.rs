@@ -200,6 +200,11 @@ impl<W: io::Write> SegmentWriter<W> {
         &self.out
     }
 
+    /// As [`get_ref`](Self::get_ref), to take away what was written.
+    pub fn get_mut(&mut self) -> &mut W {
+        &mut self.out
+    }
+
     /// Writes what is gathered and gives back what the segment was written to.
     pub fn finish(mut self) -> Result<W, WriteError> {
         self.flush()?;

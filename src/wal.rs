@@ -1,0 +1,210 @@
+//! A write-ahead log that programs use: log first, make it durable, only then touch the file.
+//!
+//! ```
+//! use waltool::wal::Wal;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("orders.wal");
+//! let wal = Wal::open(&path)?;
+//! let mut transaction = wal.begin();
+//! transaction.data(b"order 4711").data(b"stock -1");
+//! let lsn = transaction.commit()?; // on the disk from here on
+//! assert_eq!(lsn.to_string(), "00000001:00002048");
+//! wal.close()?;
+//!
+//! let wal = Wal::open(&path)?; // reads the log again, after a crash as well
+//! let committed = wal.committed(wal.redo_lsn())?;
+//! let mut entries = committed.entries();
+//! while let Some(logged) = entries.next()? {
+//!     println!("{} {:?}", logged.lsn, logged.entry);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The log is a directory in the [native format](crate::formats::native), which the command reads: `waltool verify`, `dump`, `repair`, `replay`. What
+//! it promises:
+//!
+//! - A transaction is in the log whole or not at all, and once [`Transaction::commit`] has returned it survives a power cut.
+//! - Transactions become durable in the order of their LSNs.
+//! - Whatever a crash leaves, [`Wal::open`] goes on from it, changes no byte that is there, and tells what it found. Damage that no crash
+//!   explains it refuses.
+//! - After a failed write or sync nothing is claimed and nothing more is written: [`WalError::DurabilityUnknown`].
+//! - One writer: a second [`Wal::open`] is refused, by another process as well. Readers need no lock and may read at any time.
+//!
+//! A [`Wal`] is shared by threads as it is (`&Wal`, or in an `Arc`); threads that commit together share a sync.
+//!
+//! - [`transaction`], `group`, `writer`: from changes to bytes on the disk;
+//! - [`recovery`], [`committed`]: from the disk to what was committed;
+//! - [`options`], [`error`].
+
+pub mod committed;
+pub mod error;
+mod group;
+pub mod options;
+pub mod recovery;
+mod sync;
+pub mod transaction;
+mod writer;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use committed::{Committed, Entries, Logged};
+pub use error::{Result, WalError};
+pub use options::{Durability, Options};
+pub use recovery::Recovery;
+pub use transaction::Transaction;
+
+use crate::durable;
+use crate::error::Error;
+use crate::format::Format;
+use crate::formats::native::Native;
+pub use crate::formats::native::encode::Entry;
+use crate::formats::native::layout::Lsn;
+use crate::vfs::{Access, Disk, Kind, VfsFile};
+use group::Group;
+use writer::Writer;
+
+/// The file whose lock says that somebody writes the log.
+const LOCK: &str = "LOCK";
+/// A log directory is its owner's only.
+const FOLDER_MODE: u32 = 0o700;
+
+/// A write-ahead log, open for writing. See the [module](self).
+pub struct Wal {
+    path: PathBuf,
+    disk: Disk,
+    group: Group,
+    recovery: Recovery,
+    /// Held to the end.
+    _lock: Box<dyn VfsFile>,
+}
+
+impl Wal {
+    /// Opens the log at `path`, a directory, which is created if need be (its parent must exist). What a crash left is recovered: see
+    /// [`recovery`](Self::recovery). When it returns, everything that [`committed`](Self::committed) gives is on the disk. No segment is
+    /// created before the first commit.
+    ///
+    /// # Errors
+    /// [`WalError::Damaged`] where acknowledged transactions are hit or a segment is missing; [`Error::Refused`] while another program has
+    /// the log open; [`Error::Read`], [`Error::Write`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Options::new().open(path)
+    }
+
+    fn open_with(path: &Path, options: &Options) -> Result<Self> {
+        let disk = options.disk.clone();
+        make_folder(&disk, path)?;
+        let lock = lock(&disk, path)?;
+        let found = recovery::recover(&disk, path, options.target_id)?;
+        let writer = Writer::new(disk.clone(), path, options.layout(), found.recovery.end);
+        let group = Group::new(path, disk.clone(), options.limits(), (found.last, found.time_ns), found.next, writer);
+        Ok(Self { path: path.into(), disk, group, recovery: found.recovery, _lock: lock })
+    }
+
+    /// Begins a transaction. It holds nothing up: other threads commit meanwhile, and the order in the log is that of the commits.
+    pub fn begin(&self) -> Transaction<'_> {
+        Transaction::new(self)
+    }
+
+    /// When it returns, every commit that has returned is on the disk, whatever its [`Durability`] was.
+    ///
+    /// # Errors
+    /// [`WalError::DurabilityUnknown`].
+    pub fn sync(&self) -> Result<()> {
+        self.group.sync()
+    }
+
+    /// Records that the target durably holds everything up to the commit `applied` and is `target_len` bytes long, and removes the segments
+    /// that nobody needs any more. The caller has applied all of that and synced the target before. With `applied` the last commit of
+    /// all, the log begins anew and is as small as it can be. When it returns, all this is on the disk.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where nothing was committed at `applied` or behind; [`WalError::DurabilityUnknown`]; [`Error::Write`] where an old
+    /// segment could not be removed: the next checkpoint tries again.
+    pub fn checkpoint(&self, applied: Lsn, target_len: u64) -> Result<()> {
+        let redo_lsn = self.group.checkpoint(applied, target_len)?;
+        self.remove_below(redo_lsn.segment())
+    }
+
+    /// The lowest goes first, and each is gone from the disk before the next goes, so that a crash leaves no gap.
+    fn remove_below(&self, number: u32) -> Result<()> {
+        let names = self.disk.list(&self.path).map_err(|source| Error::read(&self.path, source))?;
+        let numbered = names.iter().filter_map(|name| Some((Native.segment_number(name)?, name)));
+        let mut old: Vec<_> = numbered.filter(|(other, _)| *other < number.into()).collect();
+        old.sort();
+        for (_, name) in old {
+            durable::remove(&*self.disk, &self.path.join(name))?;
+            durable::sync_dir(&*self.disk, &self.path)?;
+        }
+        Ok(())
+    }
+
+    /// What is committed from `from` on, by transactions whose commit had returned when this was called. `from` is where an entry
+    /// begins, or behind the last: an LSN that [`redo_lsn`](Self::redo_lsn) or [`Committed::end`] gave.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where a checkpoint has removed that part of the log; [`WalError::DurabilityUnknown`].
+    pub fn committed(&self, from: Lsn) -> Result<Committed> {
+        let end = self.group.written_end()?.unwrap_or(self.recovery.end);
+        Committed::new(&self.disk, &self.path, from, end)
+    }
+
+    /// Where replay onto the target has to start: behind what the last checkpoint says is applied.
+    pub fn redo_lsn(&self) -> Lsn {
+        self.group.redo_lsn()
+    }
+
+    /// What opening the log found, and what it left out.
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// The path as given.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Ends the log in good order: whatever happens to its bytes from then on is told apart from a crash. When it returns, everything is
+    /// on the disk. A log that is dropped without it is recovered at the next opening, and loses no durable commit; commits
+    /// that are [`Durability::Buffered`] are then written, and nobody hears of errors.
+    ///
+    /// # Errors
+    /// [`WalError::DurabilityUnknown`].
+    pub fn close(self) -> Result<()> {
+        self.group.close()
+    }
+}
+
+impl Drop for Wal {
+    fn drop(&mut self) {
+        // Whoever wants to know calls `close`.
+        let _ = self.group.written_end();
+    }
+}
+
+/// Creates the log's directory where there is none; its name is on the disk when this returns.
+fn make_folder(disk: &Disk, path: &Path) -> Result<()> {
+    match disk.stat(path) {
+        Ok(stat) if stat.kind == Kind::Folder => Ok(()),
+        Ok(_) => Err(Error::Usage(format!("{}: a log is a directory, and this is none", crate::shown(path))).into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            disk.create_folder(path, FOLDER_MODE).map_err(|source| Error::write(path, "create", source))?;
+            Ok(durable::sync_dir(&**disk, durable::folder_of(path))?)
+        }
+        Err(source) => Err(Error::read(path, source).into()),
+    }
+}
+
+fn lock(disk: &Disk, path: &Path) -> Result<Box<dyn VfsFile>> {
+    let path = path.join(LOCK);
+    let failed = |source| Error::write(&path, "lock", source);
+    let file = disk.open(&path, Access::Lock).map_err(failed)?;
+    if file.try_lock().map_err(failed)? {
+        Ok(file)
+    } else {
+        Err(Error::refused(&path, "another program has the log open for writing").into())
+    }
+}

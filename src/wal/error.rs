@@ -1,0 +1,50 @@
+//! What stops a program that writes a log.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::formats::native::encode::WriteError;
+use crate::formats::native::layout::Lsn;
+use crate::report::Report;
+
+/// Why a log cannot be opened or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WalError {
+    /// A write, sync or rename failed, in this call or in an earlier one. What lies below `from` is durable; whether what was written from
+    /// there to `to` is, nobody knows, and nothing more is written to this log by this [`Wal`](super::Wal). Open the log again: its
+    /// recovery reads what the disk really has.
+    #[error("{}: durable up to {from}, unknown from there to {to}", crate::shown(path))]
+    DurabilityUnknown {
+        /// The log.
+        path: PathBuf,
+        /// Everything below is on the disk.
+        from: Lsn,
+        /// Nothing behind this was ever handed to the system.
+        to: Lsn,
+        /// What failed; the same for all who hear of it.
+        source: Arc<Error>,
+    },
+    /// The log is damaged where a crash cannot have done it, or a part of it is missing: writing on would bury that. Nothing was changed.
+    #[error("{}: refused: the log is {}: {}\n  see: waltool verify {}", crate::shown(path), report.verdict(), proof(report), crate::quoted(path))]
+    Damaged {
+        /// The log.
+        path: PathBuf,
+        /// What is wrong with it.
+        report: Box<Report>,
+    },
+    /// The transaction cannot be logged: it is too long, or a write of it ends nowhere. Nothing of it was written.
+    #[error(transparent)]
+    Transaction(#[from] WriteError),
+    /// Everything else that stops us, before anything was written.
+    #[error(transparent)]
+    Stopped(#[from] Error),
+}
+
+fn proof(report: &Report) -> String {
+    report.proof().map(|proof| proof.to_string()).unwrap_or_default()
+}
+
+/// The result of what can be stopped.
+pub type Result<T, E = WalError> = std::result::Result<T, E>;

@@ -1,0 +1,181 @@
+//! The files of a log that is written: creates segments, writes batches, syncs. Used by one thread at a time, and of no use after its first
+//! error.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::durable;
+use crate::error::Result;
+use crate::formats::native::encode::set_promise;
+use crate::formats::native::layout::{Lsn, RECORDS_START, SEGMENT_MAX, SegmentHeader};
+use crate::formats::native::log_writer::segment_name;
+use crate::vfs::{Disk, VfsFile};
+
+/// Zeros are written ahead of the records, between these many bytes and these: a sync of bytes in space that the file has already costs
+/// less than one that makes it longer.
+const AHEAD_MIN: u32 = 64 * 1024;
+const AHEAD_MAX: u32 = 1024 * 1024;
+const PAGE: u64 = 4096;
+
+/// Records that go to the file together.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) bytes: Vec<u8>,
+    /// Where its COMMITs stand in `bytes`.
+    pub(super) commits: Vec<usize>,
+    /// Somebody waits for it to be durable.
+    pub(super) sync: bool,
+    /// How many wait for it.
+    pub(super) waiting: usize,
+}
+
+impl Batch {
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.commits.clear();
+        (self.sync, self.waiting) = (false, 0);
+    }
+}
+
+/// How a log's files are made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layout {
+    pub(super) zero_fill: bool,
+    /// The room that a segment is given on the disk when it is created, in bytes.
+    pub(super) reserve: u32,
+}
+
+pub(super) struct Writer {
+    disk: Disk,
+    folder: PathBuf,
+    layout: Layout,
+    /// Where the log ended when it was opened; all of that is on the disk.
+    opened_at: Lsn,
+    segment: Option<Segment>,
+    /// The last batch's room, for the next.
+    pub(super) spare: Batch,
+    /// How long a sync takes, lately.
+    pub(super) sync_time: Duration,
+}
+
+/// The segment that is written.
+struct Segment {
+    number: u32,
+    path: PathBuf,
+    file: Box<dyn VfsFile>,
+    /// Where the records in the file end.
+    end: u32,
+    /// How far they are on the disk.
+    synced: u32,
+    /// Where the zeros behind them end: the file's length.
+    filled: u32,
+}
+
+impl Writer {
+    pub(super) fn new(disk: Disk, folder: &Path, layout: Layout, opened_at: Lsn) -> Self {
+        let (spare, sync_time) = (Batch::default(), Duration::ZERO);
+        Self { disk, folder: folder.into(), layout, opened_at, segment: None, spare, sync_time }
+    }
+
+    /// Of what has been given to the system it is not known whether it is on the disk: from where to where.
+    pub(super) fn unknown(&self) -> (Lsn, Lsn) {
+        match &self.segment {
+            Some(Segment { number, synced, end, .. }) => (Lsn::new(*number, *synced), Lsn::new(*number, *end)),
+            None => (self.opened_at, self.opened_at),
+        }
+    }
+
+    /// Bytes of records that are not known to be on the disk.
+    pub(super) fn unsynced(&self) -> u64 {
+        self.segment.as_ref().map_or(0, |segment| (segment.end - segment.synced).into())
+    }
+
+    /// Goes on in a new segment of this header, whose first bytes are `head`. The present one, synced, ends with the record `seal`. When it
+    /// returns, all of that is on the disk.
+    pub(super) fn next_segment(&mut self, header: &SegmentHeader, head: &[u8], seal: Option<&[u8]>) -> Result<()> {
+        let next = self.create(header, head)?;
+        if let Some(seal) = seal {
+            self.end(seal)?;
+        }
+        self.segment = Some(next);
+        Ok(())
+    }
+
+    /// Creates a segment, which is on the disk under its name when this returns: a reader never meets half a header.
+    fn create(&self, header: &SegmentHeader, head: &[u8]) -> Result<Segment> {
+        let path = self.folder.join(segment_name(header.number));
+        let temporary = path.with_extension("wal.tmp");
+        let disk = &*self.disk;
+        // Left by a crash; the lock says that nobody writes it now, and it is no part of the log.
+        if disk.stat_link(&temporary).is_ok() {
+            durable::remove(disk, &temporary)?;
+        }
+        let file = durable::create_new(disk, &temporary, None)?;
+        if self.layout.reserve > 0 {
+            durable::reserve(&*file, &temporary, 0, self.layout.reserve.into())?;
+        }
+        durable::write_at(&*file, &temporary, head, 0)?;
+        let end = RECORDS_START as u32;
+        let mut segment = Segment { number: header.number, path: temporary, file, end, synced: end, filled: end };
+        if self.layout.zero_fill {
+            segment.fill_ahead(end)?;
+        }
+        durable::sync(&*segment.file, &segment.path)?;
+        durable::rename_new(disk, &segment.path, &path)?;
+        durable::sync_dir(disk, &self.folder)?;
+        segment.path = path;
+        Ok(segment)
+    }
+
+    /// Writes a batch behind what is there, promising what is on the disk, and syncs it if it asks for that.
+    pub(super) fn write(&mut self, batch: &mut Batch) -> Result<()> {
+        let Some(segment) = &mut self.segment else { return Ok(()) };
+        for &at in &batch.commits {
+            set_promise(&mut batch.bytes[at..], segment.synced);
+        }
+        // A batch holds what its segment has room for, so the sum fits.
+        let end = segment.end + batch.bytes.len() as u32;
+        if self.layout.zero_fill && batch.sync && end > segment.filled {
+            segment.fill_ahead(end)?;
+        }
+        durable::write_at(&*segment.file, &segment.path, &batch.bytes, segment.end.into())?;
+        segment.end = end;
+        segment.filled = segment.filled.max(end);
+        if batch.sync { self.sync() } else { Ok(()) }
+    }
+
+    /// When it returns, all that was written is on the disk.
+    pub(super) fn sync(&mut self) -> Result<()> {
+        let Some(segment) = &mut self.segment else { return Ok(()) };
+        let begun = Instant::now();
+        durable::sync_data(&*segment.file, &segment.path)?;
+        segment.synced = segment.end;
+        let took = begun.elapsed();
+        self.sync_time = if self.sync_time.is_zero() { took } else { (self.sync_time * 7 + took) / 8 };
+        Ok(())
+    }
+
+    /// Writes the last record of the segment, gives back the room behind it, and syncs.
+    pub(super) fn end(&mut self, record: &[u8]) -> Result<()> {
+        let Some(segment) = &mut self.segment else { return Ok(()) };
+        durable::write_at(&*segment.file, &segment.path, record, segment.end.into())?;
+        segment.end += record.len() as u32;
+        if self.layout.reserve > 0 || segment.filled > segment.end {
+            durable::set_len(&*segment.file, &segment.path, segment.end.into())?;
+        }
+        segment.filled = segment.end;
+        self.sync()
+    }
+}
+
+impl Segment {
+    /// Writes zeros from the end of the file on, as far as is worth while for records that end at `end`.
+    fn fill_ahead(&mut self, end: u32) -> Result<()> {
+        let ahead = (end / 4).clamp(AHEAD_MIN, AHEAD_MAX);
+        let to = (u64::from(end) + u64::from(ahead)).next_multiple_of(PAGE).min(SEGMENT_MAX) as u32;
+        let zeros = vec![0; to.saturating_sub(self.filled) as usize];
+        durable::write_at(&*self.file, &self.path, &zeros, self.filled.into())?;
+        self.filled = self.filled.max(to);
+        Ok(())
+    }
+}
