@@ -1,10 +1,11 @@
 //! The file system, the clock and the source of randomness behind a trait: everything in this crate that reads a log or changes a
 //! file does so through a [`Vfs`], so that all of it can be run where the power fails.
 //!
-//! [`real`] is the system's own. A path means the same to every method; relative ones are relative to where the process
+//! [`real`] is the system's own, and [`Sim`] is one in memory whose power can be cut. A path means the same to every method; relative ones are relative to where the process
 //! stands.
 
 mod real;
+pub mod sim;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use real::Real;
+pub use sim::Sim;
 
 /// A file system that can be shared.
 pub type Disk = Arc<dyn Vfs>;
