@@ -313,3 +313,274 @@ fn calls_of_one_kind_can_be_made_to_fail() {
     sim.heal();
     sim.create_new(Path::new(B)).unwrap();
 }
+
+#[test]
+fn all_states_are_as_many_as_they_say_and_all_different() {
+    let sim = small_sectors(21, 4);
+    let file = synced(&sim, A, &[1; 12]);
+    sim.put(Path::new(B), b"b").unwrap();
+    write_all_at(&*file, &[2; 8], 0).unwrap();
+    write_all_at(&*file, &[2; 4], 12).unwrap();
+    sim.remove(Path::new(B)).unwrap();
+    sim.create_new(Path::new("/c")).unwrap();
+    // Two sectors within the old length, one behind it that shows only with the new one, and two names.
+    let states = sim.states();
+    assert_eq!(states.total(), 2 * 2 * 2 * 2 * 2 * 2);
+    let met: Vec<Files> = states.map(|sim| sim.files()).collect();
+    assert_eq!(met.len(), 64);
+
+    let mut expected = BTreeSet::new();
+    for bits in 0..64 {
+        let is = |bit: usize| bits >> bit & 1 == 1;
+        let sector = |new: bool| if new { [2; 4] } else { [1; 4] };
+        let mut a = [sector(is(0)), sector(is(1)), [1; 4]].concat();
+        if is(2) {
+            a.extend(if is(3) { [2; 4] } else { [0; 4] });
+        }
+        let names = [(A, true, a), (B, !is(4), b"b".to_vec()), ("/c", is(5), Vec::new())];
+        let files = names.into_iter().filter(|(_, there, _)| *there).map(|(name, _, bytes)| (name.into(), bytes));
+        expected.insert(files.collect::<Files>());
+    }
+    assert_eq!(met.iter().cloned().collect::<BTreeSet<_>>(), expected);
+    assert_eq!(expected.len(), 48, "where the length is lost, so is the last sector");
+}
+
+#[test]
+fn all_states_of_sectors_that_show_are_different() {
+    let sim = small_sectors(22, 8);
+    let file = synced(&sim, A, &[1; 64]);
+    write_all_at(&*file, &[2; 64], 0).unwrap();
+    sim.rename_new(Path::new(A), Path::new(B)).unwrap();
+    let states = sim.states();
+    assert_eq!(states.total(), 512);
+    assert_eq!(states.map(|sim| sim.files()).collect::<BTreeSet<_>>().len(), 512);
+    let states = sim.states();
+    assert_eq!(states.get(0).unwrap().files(), Files::from([(A.into(), vec![1; 64])]));
+    assert_eq!(states.get(511).unwrap().files(), Files::from([(B.into(), vec![2; 64])]));
+    assert!(states.get(512).is_none());
+}
+
+#[test]
+fn a_synced_disk_has_one_state() {
+    let sim = Sim::new(23);
+    synced(&sim, A, &[1; 5000]);
+    assert_eq!(sim.states().total(), 1);
+    assert_eq!(sim.states().map(|state| state.files()).collect::<Vec<_>>(), [sim.files()]);
+}
+
+/// A file of ones, over which twos were written before a sync failed.
+fn failed_sync(seed: u64) -> (Sim, Box<dyn VfsFile>) {
+    let sim = Sim::new(seed);
+    let file = synced(&sim, A, &[1; 8 * 512]);
+    write_all_at(&*file, &[2; 8 * 512], 0).unwrap();
+    sim.fail_op(Op::Sync, 1, Failure::Io, Times::Once);
+    assert!(file.sync_data().is_err());
+    (sim, file)
+}
+
+#[test]
+fn a_failed_sync_lies_as_linux_does() {
+    let mut lies = 0;
+    for seed in 0..50 {
+        let (sim, file) = failed_sync(seed);
+        let new = Some(vec![2; 8 * 512]);
+        assert_eq!(bytes(&sim, A), new, "seed {seed}: reads see it");
+        file.sync_data().unwrap();
+        let crashed = bytes(&sim.crash(seed), A);
+        assert_eq!(crashes_of(&sim, A, 20), BTreeSet::from([crashed.clone()]), "seed {seed}: nothing waits any more");
+        file.drop_clean();
+        assert_eq!(bytes(&sim, A), crashed, "seed {seed}: reads see the disk");
+        lies += usize::from(crashed != new);
+    }
+    assert!(lies >= 40, "{lies}");
+}
+
+#[test]
+fn what_a_failed_sync_lost_is_written_by_who_writes_it_again() {
+    for seed in 0..50 {
+        let (sim, file) = failed_sync(seed);
+        write_all_at(&*file, &[3; 8], 0).unwrap();
+        file.sync_data().unwrap();
+        let after = bytes(&sim.crash(0), A).unwrap();
+        assert_eq!(
+            after[..512],
+            [vec![3; 8], vec![2; 504]].concat(),
+            "seed {seed}: its sector, and nothing else of it"
+        );
+    }
+}
+
+#[test]
+fn a_failed_sync_of_a_directory_is_not_made_good_by_the_next() {
+    let sim = Sim::new(24);
+    sim.create_new(Path::new(A)).unwrap();
+    sim.fail_op(Op::SyncFolder, 1, Failure::Io, Times::Once);
+    assert!(sim.sync_folder(Path::new("/")).is_err());
+    sim.create_new(Path::new(B)).unwrap();
+    sim.sync_folder(Path::new("/")).unwrap();
+    assert_eq!(crashes_of(&sim, A, 100).len(), 2);
+    assert_eq!(crashes_of(&sim, B, 100).len(), 1);
+}
+
+#[test]
+fn a_failed_change_of_names_may_have_happened_unless_the_disk_was_full() {
+    let renamed = |seed: u64, failure: Failure| {
+        let sim = Sim::new(seed);
+        sim.put(Path::new(A), b"x").unwrap();
+        sim.fail(1, failure, Times::Once);
+        assert!(sim.rename_new(Path::new(A), Path::new(B)).is_err());
+        bytes(&sim, B).is_some()
+    };
+    let met = |failure| (0..50).map(|seed| renamed(seed, failure)).collect::<BTreeSet<_>>();
+    assert_eq!(met(Failure::Io), BTreeSet::from([false, true]));
+    assert_eq!(met(Failure::Full), BTreeSet::from([false]));
+    assert_eq!(met(Failure::Interrupted), BTreeSet::from([false]));
+}
+
+#[test]
+fn a_failed_write_may_have_written_a_part() {
+    let written = |seed: u64| {
+        let sim = Sim::new(seed);
+        let file = synced(&sim, A, &[1; 100]);
+        sim.fail(1, Failure::Io, Times::Once);
+        assert!(file.write_at(&[2; 100], 0).is_err());
+        let bytes = bytes(&sim, A).unwrap();
+        let part = bytes.iter().take_while(|byte| **byte == 2).count();
+        assert!(bytes[part..].iter().all(|byte| *byte == 1), "seed {seed}");
+        part
+    };
+    let met: BTreeSet<_> = (0..200).map(written).collect();
+    assert!(met.contains(&0) && met.contains(&100) && met.len() > 20);
+}
+
+#[test]
+fn interrupted_calls_go_through_when_they_are_repeated() {
+    let sim = Sim::new(25);
+    let file = synced(&sim, A, b"");
+    sim.fail(1, Failure::Interrupted, Times::Forever);
+    sim.fail_op(Op::Read, 1, Failure::Short, Times::Forever);
+    write_all_at(&*file, &[7; 3000], 0).unwrap();
+    let mut read = [0; 3000];
+    read_exact_at(&*file, &mut read, 0).unwrap();
+    assert_eq!(read, [7; 3000]);
+    assert!(sim.changes() == 2 && sim.looks() > 2);
+}
+
+#[test]
+fn a_full_disk_has_the_room_that_was_reserved() {
+    let sim = Sim::new(26);
+    let file = synced(&sim, A, b"");
+    let stored = file.stat().unwrap().stored;
+    file.reserve(0, 100_000).unwrap();
+    assert!(file.stat().unwrap().stored >= stored + 100_000 && file.stat().unwrap().len == 0);
+    sim.fail_op(Op::Write, 1, Failure::Full, Times::Forever);
+    assert_eq!(file.write_at(&[1; 100_000], 0).unwrap(), 100_000);
+    assert!(file.write_at(&[1; 100_000], 100_000).is_err());
+}
+
+#[test]
+fn holes_are_where_nothing_was_written() {
+    let sim = Sim::new(27);
+    let file = synced(&sim, A, b"begin");
+    write_all_at(&*file, b"end", 1 << 40).unwrap();
+    let len = file.stat().unwrap().len;
+    assert!(len == (1 << 40) + 3 && file.stat().unwrap().stored <= 8192);
+    assert_eq!(file.hole(0, len), 0);
+    assert_eq!(file.hole(5000, len), (1 << 40) - 5000);
+    assert_eq!(file.hole(1 << 40, len), 0);
+    assert_eq!(file.hole(5000, 6000), 1000);
+}
+
+#[test]
+fn a_disk_that_lies_rots_loses_and_misplaces() {
+    let sim = small_sectors(28, 4);
+    let path = Path::new(A);
+    let file = synced(&sim, A, b"oldoldoldold");
+    write_all_at(&*file, b"NEWN", 4).unwrap();
+    file.sync_data().unwrap();
+    assert!(sim.rot(path, 1, 0x80) && !sim.rot(path, 12, 1) && !sim.rot(Path::new(B), 0, 1));
+    assert_eq!(bytes(&sim, A).unwrap(), b"o\xecdoNEWNdold");
+    assert!(sim.misplace(path, 1, 2));
+    assert_eq!(bytes(&sim, A).unwrap(), b"o\xecdoldolNEWN");
+    write_all_at(&*file, b"1234", 4).unwrap();
+    file.sync_data().unwrap();
+    let sim = sim.crash(1);
+    assert!(sim.lose(path, 1) && !sim.lose(path, 3));
+    assert_eq!(bytes(&sim, A).unwrap(), b"o\xecdoldolNEWN");
+    assert!(sim.lose(path, 0), "and before the first sync it was nothing");
+    assert_eq!(bytes(&sim.crash(1), A).unwrap(), b"\0\0\0\0ldolNEWN");
+}
+
+#[test]
+fn a_person_can_read_what_was_called_and_what_waits() {
+    let sim = Sim::new(29);
+    let folder = Path::new("log");
+    sim.create_folder(folder, 0o700).unwrap();
+    let file = sim.create_new(Path::new("log/1.tmp")).unwrap();
+    write_all_at(&*file, &[1; 1000], 100).unwrap();
+    sim.fail_op(Op::Sync, 1, Failure::Interrupted, Times::Once);
+    assert!(file.sync_data().is_err());
+    sim.rename_new(Path::new("log/1.tmp"), Path::new("log/1.wal")).unwrap();
+    sim.cut_before(6);
+    assert!(sim.sync_folder(folder).is_err());
+    let expected = "\
+call 1: create_folder log
+call 2: create_new log/1.tmp
+call 3: write_at log/1.tmp 100..1100
+call 4: sync_data log/1.tmp (Interrupted)
+call 5: rename_new log/1.tmp to log/1.wal
+the power is off
+not durable: /log/1.wal: sectors 0..3; length 0, then 100, 1100
+not durable: the name log
+not durable: the name 1.tmp
+not durable: 1.tmp renamed to 1.wal
+";
+    assert_eq!(sim.to_string(), expected);
+}
+
+#[test]
+fn a_fork_goes_its_own_way() {
+    let sim = Sim::new(30);
+    let file = synced(&sim, A, b"both");
+    write_all_at(&*file, b"more", 4).unwrap();
+    let fork = sim.fork();
+    assert_eq!((fork.changes(), crashes(&fork, 50)), (sim.changes(), crashes(&sim, 50)));
+    write_all_at(&*open(&fork, A), b"fork", 0).unwrap();
+    file.sync_data().unwrap();
+    assert_eq!((bytes(&sim, A).unwrap(), bytes(&fork, A).unwrap()), (b"bothmore".to_vec(), b"forkmore".to_vec()));
+    assert!(fork.unsynced() && !sim.unsynced());
+}
+
+#[test]
+fn a_directory_is_removed_name_by_name() {
+    let sim = Sim::new(31);
+    for path in ["/d/1", "/d/2", "/d/e/3"] {
+        sim.put(Path::new(path), b"x").unwrap();
+    }
+    let left = |cut: u64| {
+        let sim = sim.fork();
+        sim.cut_before(cut);
+        assert_eq!(sim.remove_folder(Path::new("/d")).is_ok(), cut == 6);
+        sim.files().len()
+    };
+    assert_eq!([1, 2, 3, 4, 5, 6].map(left), [3, 2, 1, 0, 0, 0]);
+}
+
+#[test]
+fn several_threads_write_to_one_file() {
+    let sim = Sim::new(32);
+    let file = synced(&sim, A, b"");
+    std::thread::scope(|scope| {
+        for thread in 0..4_u8 {
+            let file = &file;
+            scope.spawn(move || {
+                (0..100)
+                    .for_each(|n| write_all_at(&**file, &[thread + 1; 10], u64::from(thread) * 1000 + n * 10).unwrap());
+            });
+        }
+    });
+    file.sync_data().unwrap();
+    let expected: Vec<u8> = (1..=4).flat_map(|value| [value; 1000]).collect();
+    assert_eq!(bytes(&sim.crash(1), A).unwrap(), expected);
+    assert_eq!(sim.changes(), 401);
+}

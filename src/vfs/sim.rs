@@ -1,4 +1,59 @@
-//! A simulated disk: files in memory that know what of them is durable.
+//! A simulated disk: files in memory that know what of them is durable, whose power can be cut at every call and whose calls can be
+//! made to fail. All that happens by chance is decided by seeds, so that what was found once is found again.
+//!
+//! ```
+//! use std::path::Path;
+//! use waltool::vfs::{Sim, Vfs, write_all_at};
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let sim = Sim::new(1);
+//! let file = sim.create_new(Path::new("/log"))?;
+//! write_all_at(&*file, b"one", 0)?;
+//! file.sync_data()?;
+//! sim.sync_folder(Path::new("/"))?;
+//! write_all_at(&*file, b"two", 3)?;
+//! for seed in 0..100 {
+//!     let after = sim.crash(seed).bytes(Path::new("/log")).expect("its name is durable");
+//!     assert!(after.starts_with(b"one"), "seed {seed}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What a power cut leaves
+//!
+//! **Bytes.** Per sector that was written since its file was synced: what was synced, or what any write since made of it; or one of these up to
+//! some byte and another from there on; or anything at all in those bytes that were being changed. Each sector for itself, for caches and disks
+//! write in any order.
+//!
+//! **The bytes of a sector that were not being changed keep their value**, also where their neighbours become garbage. A log that appends cannot
+//! do without that, unless it begins every commit in a sector of its own: the sector that holds the end of what was promised is written again
+//! with what follows. SQLite assumes the same ("powersafe overwrite"), for disks finish the sector that they are at, and what a file system
+//! writes again beside new bytes is what was there.
+//!
+//! **Lengths.** Any that the file had since its sync, whatever became of the bytes. Bytes behind it are lost. Where the length arrived and the
+//! bytes did not there are zeros, or garbage where bytes were being written. When a file is cut, the rest of its last sector may be cleared
+//! before the length arrives.
+//!
+//! **Names.** Each creation, renaming and removal is one step, and any of them may be undone without the others, until
+//! [`sync_folder`](Vfs::sync_folder) of its directory returns; of both, where a file moved from one to another. Journals of today keep their
+//! order, but nobody promises that. Syncing a change also writes earlier ones of the same name or the same file. Syncing a file
+//! does nothing for its name, nor its name for its bytes. What has no name left is gone. A file or directory has one name; there are no
+//! links.
+//!
+//! **Mode and owner** of a file are the old or the new, until [`sync_all`](VfsFile::sync_all). Locks are gone. What was durable stays: a
+//! disk that lies is a matter of [`Sim::rot`], [`Sim::lose`] and [`Sim::misplace`].
+//!
+//! # What a failed sync leaves
+//!
+//! As on Linux: of the sectors that were to be written each arrived, was torn or did not arrive, and *all* pass for written from then on. Reads see
+//! the new bytes until [`drop_clean`](VfsFile::drop_clean), later syncs succeed and do not write them again, and a power cut shows what
+//! the disk really has. Only who writes a sector again has it written again. A failed sync of a directory is alike: later
+//! ones do nothing for the changes that it was to write.
+//!
+//! # Paths
+//!
+//! Relative paths begin at the root, which is there from the start.
 
 mod calls;
 mod content;
@@ -9,6 +64,8 @@ mod machine;
 mod names;
 mod open;
 mod rng;
+mod shown;
+mod states;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -26,6 +83,7 @@ use fate::Cut;
 use machine::Machine;
 use names::{Edit, Ino};
 use open::{Open, Shared};
+pub use states::States;
 
 /// Bytes of a sector, unless said otherwise.
 const SECTOR: NonZeroUsize = NonZeroUsize::new(512).expect("512 is not 0");
@@ -79,6 +137,11 @@ impl Sim {
     /// call was made and none will fail.
     pub fn kill(&self) -> Self {
         Self::of(self.lock().killed())
+    }
+
+    /// Every disk as it may be after the power failed now, if no sector is torn.
+    pub fn states(&self) -> States {
+        States::new(self.lock().clone())
     }
 
     /// Cuts the power before the `n`-th call that changes something, counted from 1 since the disk is there: that call and all that
