@@ -130,6 +130,7 @@ impl DurableFile {
         self.wal.sync()?;
         let redo_lsn = self.wal.redo_lsn();
         let Some(log) = self.wal.committed(redo_lsn)?.into_log() else { return Ok(()) };
+        // Only what begins in the first segment is the file's whole history.
         if redo_lsn.segment() > 1 && len(&*self.disk, &self.path)?.is_none() {
             return Err(self.gone(redo_lsn));
         }
@@ -143,6 +144,7 @@ impl DurableFile {
 
     /// Applies what is in the log, and says up to which commit, and how long the file now is; `None` where there was nothing to do.
     fn apply(&self, log: &Log) -> Result<Option<(Lsn, u64)>, Error> {
+        // How long a file can be is for the file system to say.
         let replay = Replay::of(log, &self.path, Until::End, u64::MAX, &mut |_| ())?.by_the_writer();
         let Some(stop) = replay.survey.stop.filter(|_| replay.survey.changes > 0) else { return Ok(None) };
         replay.run(To::Replace, &mut |_| ())?;
