@@ -2,7 +2,8 @@
 //!
 //! The layers, from the bottom up; a module uses only what stands above it in this list:
 //!
-//! - [`bytes`], [`checksum`], [`bitflip`], [`error`], [`vfs`]: arithmetic, the error that stops us, and the file system;
+//! - [`bytes`], [`checksum`], [`bitflip`], [`error`], [`vfs`]: arithmetic, the error that stops us, and the file system, real or
+//!   simulated;
 //! - [`span`], [`tally`], [`decode`], [`format`](mod@format): the vocabulary, and the contract of a format;
 //! - [`formats`]: one room per format, and the list of them;
 //! - [`log`], [`scan`]: a path becomes segments, segments become spans;
