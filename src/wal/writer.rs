@@ -16,6 +16,9 @@ use crate::vfs::{Disk, VfsFile};
 const AHEAD_MIN: u32 = 64 * 1024;
 const AHEAD_MAX: u32 = 1024 * 1024;
 const PAGE: u64 = 4096;
+/// Written with one call. Longer ones would have the system keep the file in larger units of memory, of which each later sync of a
+/// few bytes then has to look after a whole one.
+static ZEROS: [u8; 16 * 1024] = [0; 16 * 1024];
 
 /// Records that go to the file together.
 #[derive(Default)]
@@ -173,9 +176,11 @@ impl Segment {
     fn fill_ahead(&mut self, end: u32) -> Result<()> {
         let ahead = (end / 4).clamp(AHEAD_MIN, AHEAD_MAX);
         let to = (u64::from(end) + u64::from(ahead)).next_multiple_of(PAGE).min(SEGMENT_MAX) as u32;
-        let zeros = vec![0; to.saturating_sub(self.filled) as usize];
-        durable::write_at(&*self.file, &self.path, &zeros, self.filled.into())?;
-        self.filled = self.filled.max(to);
+        while self.filled < to {
+            let len = (to - self.filled).min(ZEROS.len() as u32);
+            durable::write_at(&*self.file, &self.path, &ZEROS[..len as usize], self.filled.into())?;
+            self.filled += len;
+        }
         Ok(())
     }
 }
