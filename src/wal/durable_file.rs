@@ -155,7 +155,7 @@ impl DurableFile {
         let log = crate::quoted(self.log_path());
         let why = format!(
             "it is gone, and its log begins after it: {log} has only what was committed from {redo_lsn} on\n  \
-             to go on:     put the file back as it was\n  \
+             to go on:      put the file back as it was\n  \
              to begin anew: move {log} away"
         );
         Error::refused(&self.path, why).into()
