@@ -227,6 +227,19 @@ impl Log {
         }
     }
 
+    /// When it returns, everything that can be read of the log is on the disk, if it was written segment by segment: each is synced before
+    /// the next gets its name. Of a log that is not in files nothing needs to be.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn sync(&self) -> Result<()> {
+        let Some(Segment { origin: Origin::File(path), .. }) = self.segments.last() else { return Ok(()) };
+        let (file, _) = open_regular(&*self.disk, path)?;
+        file.sync_all().map_err(|source| Error::write(path, "sync", source))?;
+        let folder = folder_of(path);
+        self.disk.sync_folder(folder).map_err(|source| Error::write(folder, "sync", source))
+    }
+
     /// Bytes of all segments together, as far as that is known before reading.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use waltool::load::Loaded;
 use waltool::plan::{Edit, Loss, Plan};
 use waltool::ranges::Ranges;
 use waltool::repair::{Done, Undone};
+use waltool::replay::sidecar::Mark;
 use waltool::replay::{Applied, Replay};
 use waltool::salvage::Survey;
 use waltool::{Log, Report};
@@ -98,8 +99,21 @@ pub fn replay(log: &Log, replay: &Replay<'_>, output: Option<&Path>, applied: Op
     object.number("changes", survey.changes);
     ranges(&survey.ranges, &mut object);
     object.number("target_bytes", survey.len);
+    match replay.sidecar() {
+        Some(mark) => sidecar(log.format(), &mark, object.key("sidecar")),
+        None => object.null("sidecar"),
+    }
     object.end();
     out.put(b"\n");
+}
+
+/// What was said of the target before the replay.
+fn sidecar(format: &dyn Format, mark: &Mark, out: &mut Out) {
+    let mut object = Object::begin(out);
+    object.text("state", mark.state.name());
+    object.position("applied", format.position(mark.applied));
+    object.position("high", format.position(mark.high));
+    object.end();
 }
 
 /// A log that was loaded.

@@ -22,7 +22,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use crate::decode::Decode;
-use crate::format::{Clue, Fields, Format, Lock, Match, Op, Position, Rebuild, Record, Segments};
+use crate::format::{Clue, Fields, Format, Identity, Lock, Match, Op, Position, Rebuild, Record, Segments};
 use crate::span::Fault;
 pub use view::kind_and_flags;
 
@@ -89,6 +89,16 @@ impl Format for Native {
         let unknown = SegmentHeader::from_either(head)?.compatible;
         let why = format!("its header has flags {unknown:#010x}, newer than this waltool: it may be read, not changed");
         (unknown != 0).then_some(why)
+    }
+
+    fn identity(&self, head: &[u8]) -> Option<Identity> {
+        let header = SegmentHeader::from_either(head)?;
+        Some(Identity {
+            log_id: header.log_id,
+            target_id: header.target_id,
+            start: Lsn::new(header.number, 0).0,
+            begins: Lsn::new(header.number.saturating_sub(1), header.prev_end).0,
+        })
     }
 
     fn shortest(&self) -> u64 {
