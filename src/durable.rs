@@ -197,13 +197,19 @@ impl Temp {
         }
     }
 
-    /// A new directory beside `target`, with the mode of the directory `like`. What an earlier run left there is removed.
+    /// A new directory beside `target`, with the mode and owner of the directory `like`. What an earlier run left there is removed.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::Write`]; also when the owner of `like` cannot be given to it.
     pub fn folder(disk: &Disk, target: &Path, like: &Path) -> Result<Self> {
-        let mode = disk.stat(like).map_err(|source| Error::read(like, source))?.mode;
-        Self::folder_with(disk, target, mode)
+        let like = disk.stat(like).map_err(|source| Error::read(like, source))?;
+        let temp = Self::folder_with(disk, target, like.mode)?;
+        let keep = || {
+            let made = disk.open(&temp.path, Access::Read)?;
+            if made.stat()?.owner == like.owner { Ok(()) } else { made.set_owner(&like) }
+        };
+        keep().map_err(|source| Error::write(&temp.path, "keep the owner and mode of", source))?;
+        Ok(temp)
     }
 
     /// As [`folder`](Self::folder), for its owner only.
