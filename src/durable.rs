@@ -15,6 +15,8 @@ use crate::vfs::{self, Access, Disk, Kind, Stat, Vfs, VfsFile};
 const PRIVATE_FOLDER: u32 = 0o700;
 /// Bytes that a copy moves at a time.
 pub const CHUNK: usize = 256 * 1024;
+/// Bytes that the kernel is asked to copy at a time.
+const STEP: u64 = 16 * 1024 * 1024;
 
 /// Creates a file that must not exist, readable and writable, with the mode and owner of `like` or else for its owner only.
 /// Nothing is durable yet.
@@ -117,20 +119,38 @@ pub fn remove(disk: &dyn Vfs, path: &Path) -> Result<()> {
     disk.remove(path).map_err(|source| Error::write(path, "remove", source))
 }
 
-/// Copies the first `len` bytes of `from` to `to`, a new file: inside the kernel where the file system can, holes as holes. Not
-/// durable yet.
+/// Copies the first `len` bytes of `from` to `to`, a new file: inside the kernel where the file system can, holes as holes.
+/// `progress` hears how many bytes have been copied. Not durable yet.
 ///
 /// # Errors
-/// [`Error::Changed`] where `from` has become shorter, [`Error::Write`].
-pub fn copy_prefix(from: &dyn VfsFile, from_path: &Path, len: u64, to: &dyn VfsFile, to_path: &Path) -> Result<()> {
+/// [`Error::Changed`] where `from` has become shorter: as much as there is has been copied. [`Error::Write`].
+pub fn copy_prefix(
+    from: &dyn VfsFile,
+    from_path: &Path,
+    len: u64,
+    to: &dyn VfsFile,
+    to_path: &Path,
+    progress: &mut dyn FnMut(u64),
+) -> Result<()> {
     let stat = from.stat().map_err(|source| Error::read(from_path, source))?;
     let copied = match (from.real(), to.real()) {
         (Some(mut from), Some(mut to)) if stat.stored >= stat.len => {
             from.seek(SeekFrom::Start(0)).map_err(|source| Error::read(from_path, source))?;
-            io::copy(&mut from.take(len), &mut to).map_err(|source| Error::write(to_path, "write", source))?
+            let failed = |source| Error::write(to_path, "write", source);
+            let mut copied = 0;
+            loop {
+                match io::copy(&mut from.take(STEP.min(len - copied)), &mut to).map_err(failed)? {
+                    0 => break copied,
+                    step => copied += step,
+                }
+                progress(copied);
+            }
         }
         _ => {
-            let end = sparse::read(from, from_path, 0, len, |offset, part| write_part(to, to_path, &part, offset))?;
+            let end = sparse::read(from, from_path, 0, len, |offset, part| {
+                progress(offset);
+                write_part(to, to_path, &part, offset)
+            })?;
             set_len(to, to_path, end)?;
             end
         }
@@ -339,7 +359,7 @@ fn busy(path: &Path) -> Error {
 /// [`Error::Refused`].
 pub fn must_be_free(disk: &dyn Vfs, path: &Path) -> Result<()> {
     match disk.stat_link(path) {
-        Ok(_) => Err(Error::refused(path, "it exists already; --output names something new")),
+        Ok(_) => Err(Error::refused(path, "it exists already; name something new")),
         Err(_) => Ok(()),
     }
 }
