@@ -26,8 +26,10 @@ const STEP: u64 = 16 * 1024 * 1024;
 pub fn create_new(disk: &dyn Vfs, path: &Path, like: Option<&Stat>) -> Result<Box<dyn VfsFile>> {
     let failed = |doing| move |source| Error::write(path, doing, source);
     let file = disk.create_new(path).map_err(failed("create"))?;
-    if let Some(like) = like {
-        file.set_owner(like).map_err(failed("keep the owner and mode of"))?;
+    if let Some(Err(source)) = like.map(|like| file.set_owner(like)) {
+        // Best effort: nobody else knows that it is there.
+        let _ = disk.remove(path);
+        return Err(failed("keep the owner and mode of")(source));
     }
     Ok(file)
 }
@@ -345,7 +347,8 @@ fn clear_leftover(disk: &dyn Vfs, path: &Path) -> Result<()> {
     match left.try_lock() {
         Ok(true) if id(left.stat()) == id(disk.stat_link(path)) => remove(disk, path),
         // What was opened has been placed or removed meanwhile; what has the name now is not known to be left over.
-        Ok(_) | Err(_) => Err(busy(path)),
+        Ok(_) => Err(busy(path)),
+        Err(source) => Err(Error::write(path, "lock", source)),
     }
 }
 
