@@ -46,6 +46,8 @@ pub struct Replay<'l> {
     /// Kept open to the end: closing any handle of a file gives up this process's record locks on it.
     base: Option<(Box<dyn VfsFile>, u64)>,
     until: Until,
+    /// The log's lock is held already.
+    locked: bool,
     /// What it does.
     pub survey: Survey,
 }
@@ -100,7 +102,14 @@ impl<'l> Replay<'l> {
             let why = format!("its first commit is at {}, behind what --until names", log.format().position(first));
             return Err(Error::refused(log.path(), why));
         }
-        Ok(Self { log, target: target.into(), file, base, until, survey })
+        Ok(Self { log, target: target.into(), file, base, until, locked: false, survey })
+    }
+
+    /// The caller is the writer of the log: it holds the lock itself, and writes nothing until this is done.
+    #[must_use]
+    pub fn by_the_writer(mut self) -> Self {
+        self.locked = true;
+        self
     }
 
     /// The verdict that the result is subject to: what is damaged behind the commit that was asked for is no concern of it.
@@ -148,6 +157,7 @@ impl<'l> Replay<'l> {
         let disk = &**self.log.disk();
         let _lock = match to {
             To::New(_) => None,
+            To::Replace | To::InPlace if self.locked => None,
             To::Replace | To::InPlace => Some(locks::hold(disk, &self.lock())?),
         };
         match (to, &self.base) {

@@ -37,9 +37,11 @@
 //!
 //! - [`transaction`], `group`, `writer`: from changes to bytes on the disk;
 //! - [`recovery`], [`committed`]: from the disk to what was committed;
+//! - [`durable_file`]: a file that is changed through a log;
 //! - [`options`], [`error`].
 
 pub mod committed;
+pub mod durable_file;
 pub mod error;
 mod group;
 pub mod options;
@@ -52,6 +54,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use committed::{Committed, Entries, Logged};
+pub use durable_file::DurableFile;
 pub use error::{Result, WalError};
 pub use options::{Durability, Options};
 pub use recovery::Recovery;

@@ -59,6 +59,11 @@ impl Committed {
         self.end
     }
 
+    /// The log from the segment on in which the reading begins; `None` where nothing is committed.
+    pub(super) fn into_log(self) -> Option<Log> {
+        self.log
+    }
+
     /// The entries, in their order.
     pub fn entries(&self) -> Entries<'_> {
         let scan = self.log.as_ref().map(Scan::new);

@@ -375,7 +375,12 @@ impl State {
         self.time_ns = self.time_ns.max(now_ns);
         let lsn = encoder.commit(self.time_ns)?;
         self.last = lsn;
-        self.batch.bytes.append(encoder.get_mut());
+        // The first of a batch is taken over as it is.
+        if self.batch.bytes.is_empty() {
+            std::mem::swap(&mut self.batch.bytes, encoder.get_mut());
+        } else {
+            self.batch.bytes.append(encoder.get_mut());
+        }
         self.batch.commits.push(self.batch.bytes.len() - COMMIT_LEN as usize);
         Ok(lsn)
     }

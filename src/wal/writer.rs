@@ -145,8 +145,8 @@ impl Writer {
     }
 
     /// When it returns, all that was written is on the disk.
-    pub(super) fn sync(&mut self) -> Result<()> {
-        let Some(segment) = &mut self.segment else { return Ok(()) };
+    fn sync(&mut self) -> Result<()> {
+        let Some(segment) = self.segment.as_mut().filter(|segment| segment.synced < segment.end) else { return Ok(()) };
         let begun = Instant::now();
         durable::sync_data(&*segment.file, &segment.path)?;
         segment.synced = segment.end;

@@ -40,6 +40,10 @@ pub(super) struct Change {
 }
 
 impl Change {
+    pub(super) fn edit(&self) -> &Edit {
+        &self.edit
+    }
+
     fn places(&self) -> (&Place, Option<&Place>) {
         match &self.edit {
             Edit::Create { at, .. } | Edit::Remove { at, .. } => (at, None),

@@ -1,58 +1,8 @@
-//! The simulated disk keeps what a disk keeps, and loses what a disk may lose.
+//! What a power cut leaves, by chance.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::ErrorKind;
-use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use waltool::vfs::write_all_at;
 
-use waltool::vfs::sim::{Failure, Op, Times};
-use waltool::vfs::{Access, Sim, Vfs, VfsFile, read_exact_at, write_all_at};
-
-type Files = BTreeMap<PathBuf, Vec<u8>>;
-
-const A: &str = "/a";
-const B: &str = "/b";
-
-fn small_sectors(seed: u64, sector: usize) -> Sim {
-    Sim::with_sector(seed, NonZeroUsize::new(sector).unwrap())
-}
-
-fn open(sim: &Sim, path: &str) -> Box<dyn VfsFile> {
-    sim.open(Path::new(path), Access::Change).unwrap()
-}
-
-fn bytes(sim: &Sim, path: &str) -> Option<Vec<u8>> {
-    sim.bytes(Path::new(path))
-}
-
-/// A file of these bytes, durable, and open.
-fn synced(sim: &Sim, path: &str, bytes: &[u8]) -> Box<dyn VfsFile> {
-    sim.put(Path::new(path), bytes).unwrap();
-    open(sim, path)
-}
-
-/// What the disk holds after each of these seeds.
-fn crashes(sim: &Sim, seeds: u64) -> BTreeSet<Files> {
-    (0..seeds).map(|seed| sim.crash(seed).files()).collect()
-}
-
-/// The same, of one file.
-fn crashes_of(sim: &Sim, path: &str, seeds: u64) -> BTreeSet<Option<Vec<u8>>> {
-    (0..seeds).map(|seed| bytes(&sim.crash(seed), path)).collect()
-}
-
-#[test]
-fn reads_see_what_was_written_before_it_is_durable() {
-    let sim = Sim::new(1);
-    let file = sim.create_new(Path::new(A)).unwrap();
-    write_all_at(&*file, b"hello", 5000).unwrap();
-    let mut read = [9; 5005];
-    read_exact_at(&*file, &mut read, 0).unwrap();
-    assert!(read[..5000].iter().all(|byte| *byte == 0) && &read[5000..] == b"hello");
-    assert_eq!(file.read_at(&mut [0; 10], 5005).unwrap(), 0);
-    assert_eq!(file.stat().unwrap().len, 5005);
-    assert!(sim.unsynced());
-}
+use super::*;
 
 #[test]
 fn what_was_synced_survives_every_power_cut() {
@@ -119,6 +69,51 @@ fn the_length_may_arrive_before_the_bytes_and_the_bytes_before_the_length() {
     assert!(met.contains(&Some(Vec::new())) && met.contains(&Some(vec![0; 600])) && met.contains(&Some(vec![5; 600])));
     // No length that it never had.
     assert!(met.iter().flatten().all(|bytes| [0, 600].contains(&bytes.len())));
+}
+
+#[test]
+fn a_long_write_may_arrive_up_to_any_page() {
+    let sim = Sim::new(33);
+    let file = synced(&sim, A, &[1; 100]);
+    write_all_at(&*file, &[2; 10_000], 100).unwrap();
+    let lengths: BTreeSet<_> = crashes_of(&sim, A, 500).into_iter().flatten().map(|bytes| bytes.len()).collect();
+    assert_eq!(lengths, BTreeSet::from([100, 4096, 8192, 10_100]));
+}
+
+#[test]
+fn cutting_a_file_may_clear_the_rest_of_a_sector_before_it_arrives() {
+    let sim = Sim::new(34);
+    let file = synced(&sim, A, &[1; 1024]);
+    file.set_len(100).unwrap();
+    let met: BTreeSet<_> = sim.states().map(|state| bytes(&state, A).unwrap()).collect();
+    let cleared = [vec![1; 100], vec![0; 412], vec![1; 512]].concat();
+    assert_eq!(met, BTreeSet::from([vec![1; 1024], vec![1; 100], cleared]));
+}
+
+#[test]
+fn a_name_is_not_durable_before_the_one_that_it_came_from_is_gone() {
+    let sim = Sim::new(35);
+    sim.put(Path::new("/one/x"), b"x").unwrap();
+    sim.create_folder(Path::new("/two"), 0o700).unwrap();
+    sim.sync_folder(Path::new("/")).unwrap();
+    sim.rename_new(Path::new("/one/x"), Path::new("/two/x")).unwrap();
+    sim.rename_new(Path::new("/two/x"), Path::new("/two/y")).unwrap();
+    sim.sync_folder(Path::new("/two")).unwrap();
+    assert_eq!(crashes(&sim, 100), BTreeSet::from([Files::from([("/two/y".into(), b"x".to_vec())])]));
+}
+
+#[test]
+fn mode_and_owner_are_durable_after_a_sync_of_all() {
+    let sim = Sim::new(36);
+    let file = synced(&sim, A, b"x");
+    let mut like = file.stat().unwrap();
+    (like.mode, like.owner) = (0o640, (7, 8));
+    file.set_owner(&like).unwrap();
+    file.sync_data().unwrap();
+    let modes = || (0..50).map(|seed| sim.crash(seed).stat(Path::new(A)).unwrap().mode).collect::<BTreeSet<_>>();
+    assert_eq!((modes(), sim.states().total()), (BTreeSet::from([0o600, 0o640]), 2));
+    file.sync_all().unwrap();
+    assert_eq!((modes(), sim.states().total()), (BTreeSet::from([0o640]), 1));
 }
 
 #[test]
@@ -214,102 +209,4 @@ fn a_rename_between_directories_is_durable_when_both_are_synced() {
     sim.sync_folder(Path::new("/one")).unwrap();
     assert_eq!(crashes(&sim, 100).len(), 1);
     assert_eq!(bytes(&sim, "/two/file").unwrap(), b"x");
-}
-
-#[test]
-fn a_power_cut_stops_every_call_and_changes_nothing() {
-    let workload = |sim: &Sim| -> std::io::Result<()> {
-        let file = sim.create_new(Path::new(A))?;
-        write_all_at(&*file, b"one", 0)?;
-        file.sync_data()?;
-        sim.rename_new(Path::new(A), Path::new(B))?;
-        sim.sync_folder(Path::new("/"))
-    };
-    let mut ends = Vec::new();
-    for n in 1.. {
-        let sim = Sim::new(14);
-        sim.cut_before(n);
-        let result = workload(&sim);
-        if !sim.is_off() {
-            assert!(result.is_ok() && sim.changes() == 5, "{result:?}");
-            break;
-        }
-        assert!(result.is_err() && sim.changes() == n - 1);
-        assert!(sim.stat(Path::new("/")).is_err() && sim.random(&mut [0]).is_err(), "reads fail too");
-        ends.push(sim.files().into_iter().collect::<Vec<_>>());
-    }
-    let name = |path: &str, bytes: &[u8]| vec![(PathBuf::from(path), bytes.to_vec())];
-    assert_eq!(ends, [vec![], name(A, b""), name(A, b"one"), name(A, b"one"), name(B, b"one")]);
-}
-
-#[test]
-fn a_killed_process_loses_its_locks_and_nothing_else() {
-    let sim = Sim::new(15);
-    let file = sim.create_new(Path::new(A)).unwrap();
-    write_all_at(&*file, b"cached", 0).unwrap();
-    assert!(file.try_lock().unwrap());
-    let next = sim.kill();
-    assert_eq!(bytes(&next, A).unwrap(), b"cached");
-    assert!(open(&next, A).try_lock().unwrap());
-    assert!(next.unsynced() && crashes_of(&next, A, 100).contains(&None));
-}
-
-#[test]
-fn a_lock_is_held_by_one_open_file_until_it_is_dropped() {
-    let sim = Sim::new(16);
-    let path = Path::new("/LOCK");
-    let first = sim.open(path, Access::Lock).unwrap();
-    let second = sim.open(path, Access::Lock).unwrap();
-    assert!(first.try_lock().unwrap() && first.try_lock().unwrap() && !second.try_lock().unwrap());
-    drop(first);
-    assert!(second.try_lock().unwrap());
-    assert!(sim.crash(1).open(path, Access::Lock).unwrap().try_lock().unwrap());
-}
-
-#[test]
-fn one_seed_gives_one_disk() {
-    let run = |seed: u64| {
-        let sim = Sim::new(seed);
-        let file = sim.create_new(Path::new(A)).unwrap();
-        let mut noise = [0; 2000];
-        sim.random(&mut noise).unwrap();
-        write_all_at(&*file, &noise, 0).unwrap();
-        let times = (sim.now_ns(), sim.now_ns());
-        let states: Vec<_> = (0..50).map(|seed| sim.crash(seed).files()).collect();
-        (noise, times, states)
-    };
-    assert!(run(17) == run(17));
-    assert!(run(17).0 != run(18).0 && run(17).2 != run(18).2);
-    assert!(run(17).1.0 < run(17).1.1);
-}
-
-#[test]
-fn what_is_random_after_a_power_cut_was_not_random_before() {
-    let sim = Sim::new(19);
-    let random = |sim: &Sim| {
-        let mut bytes = [0; 16];
-        sim.random(&mut bytes).unwrap();
-        bytes
-    };
-    let disks = [sim.crash(0), sim.crash(1), sim.kill(), sim.crash(0).crash(0), sim.clone()];
-    let met: BTreeSet<_> = disks.iter().flat_map(|disk| [random(disk), random(disk)]).collect();
-    assert_eq!(met.len(), 10);
-}
-
-#[test]
-fn calls_of_one_kind_can_be_made_to_fail() {
-    let sim = Sim::new(20);
-    let file = sim.create_new(Path::new(A)).unwrap();
-    sim.fail_op(Op::Write, 2, Failure::Short, Times::Once);
-    assert_eq!(file.write_at(&[1; 100], 0).unwrap(), 100);
-    assert!((1..100).contains(&file.write_at(&[1; 100], 0).unwrap()));
-    sim.fail_op(Op::Read, 1, Failure::Interrupted, Times::Once);
-    assert_eq!(file.read_at(&mut [0], 0).unwrap_err().kind(), ErrorKind::Interrupted);
-    assert_eq!(file.read_at(&mut [0], 0).unwrap(), 1);
-    sim.fail(sim.changes() + 1, Failure::Full, Times::Forever);
-    assert_eq!(file.write_at(&[2; 100], 0).unwrap(), 100, "over bytes that have their room");
-    assert_eq!(file.write_at(&[1; 100], 8192).unwrap_err().kind(), ErrorKind::StorageFull);
-    assert_eq!(sim.create_new(Path::new(B)).err().unwrap().kind(), ErrorKind::StorageFull);
-    sim.heal();
-    sim.create_new(Path::new(B)).unwrap();
 }
