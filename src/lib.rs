@@ -10,12 +10,13 @@
 //! - [`log`], [`scan`]: a path becomes segments, segments become spans;
 //! - [`verdict`], [`report`], [`ranges`]: folds of a scan;
 //! - [`durable`], [`locks`]: the steps of every change to a file;
-//! - [`plan`], [`repair`], [`quarantine`], [`salvage`], [`replay`], [`load`]: what changes logs and their targets;
+//! - [`plan`], [`repair`], [`quarantine`], [`salvage`], [`replay`], [`load`], [`copy`]: what changes logs and their targets;
 //! - [`wal`]: the library that writes a log.
 
 pub mod bitflip;
 pub mod bytes;
 pub mod checksum;
+pub mod copy;
 pub mod decode;
 pub mod durable;
 pub mod error;

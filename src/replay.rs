@@ -220,7 +220,7 @@ impl<'l> Replay<'l> {
         let temp = Temp::file(self.log.disk(), path, self.like()?.as_ref())?;
         if let Some((file, len)) = &self.base {
             let kept = if self.log.format().paged() { self.survey.len.min(*len) } else { *len };
-            durable::copy_prefix(&**file, &self.target, kept, temp.handle(), temp.path())?;
+            durable::copy_prefix(&**file, &self.target, kept, temp.handle(), temp.path(), &mut |_| ())?;
         }
         let applied = self.apply(temp.handle(), temp.path(), progress)?;
         Ok(Finished { temp, applied })

@@ -3,6 +3,7 @@
 mod logs;
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
 use logs::{Sqlite, cases, change, files, native, refused, report, segment, verdict};
@@ -207,6 +208,19 @@ fn a_repaired_copy_leaves_the_original_alone_and_never_replaces() {
     let mut after = files(made.folder.path());
     after.remove("new-wal");
     assert_eq!(after, before);
+}
+
+#[test]
+fn a_repaired_copy_of_a_directory_has_its_mode_and_owner() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = native(folder.path(), 3, 1 << 20, false);
+    fs::set_permissions(&log, fs::Permissions::from_mode(0o750)).expect("a mode");
+    // Only root may give it away; for everybody else there is but one owner.
+    let _ = chown(&log, Some(65534), Some(65534));
+    let (opened, new) = (Log::open(&log, None).expect("a log"), folder.path().join("new"));
+    repair::to_copy(&opened, &plan(&opened, &Wish::default()).expect("a plan"), &new).expect("a copy");
+    let of = |path: &Path| fs::metadata(path).map(|file| (file.mode(), file.uid(), file.gid())).expect("a folder");
+    assert_eq!(of(&new), of(&log));
 }
 
 #[test]

@@ -1,7 +1,8 @@
-//! JSON of the commands that write something: `repair`, `replay` and `load`, one object each.
+//! JSON of the commands that write something: `repair`, `replay`, `load` and `copy`, one object each.
 
 use std::path::Path;
 
+use waltool::copy::Copied;
 use waltool::format::Format;
 use waltool::load::Loaded;
 use waltool::plan::{Edit, Loss, Plan};
@@ -128,6 +129,29 @@ pub fn load(log: &Path, loaded: &Loaded, out: &mut Out) {
     object.number("transactions", report.prefix.transactions);
     object.number("uncommitted", loaded.uncommitted);
     object.number("moved", loaded.moved);
+    object.end();
+    out.put(b"\n");
+}
+
+/// A log that was copied.
+pub fn copy(log: &Path, output: &Path, copied: &Copied, out: &mut Out) {
+    let report = &copied.report;
+    let mut object = begin(log, out);
+    object.text("format", report.format().name());
+    object.text("verdict", copied.read.verdict().name());
+    path("output", Some(output), &mut object);
+    object.number("segments", report.segments);
+    object.number("bytes", report.bytes);
+    object.number("records", report.prefix.records);
+    object.number("transactions", report.prefix.transactions);
+    match report.prefix.committed {
+        Some(lsn) => object.position("last", report.format().position(lsn)),
+        None => object.null("last"),
+    }
+    object.number("bytes_left_out", copied.bytes_left_out());
+    object.number("records_left_out", copied.records_left_out());
+    object.number("tries", copied.tries.into());
+    after(Some(report), &mut object);
     object.end();
     out.put(b"\n");
 }

@@ -137,7 +137,7 @@ fn put_back(disk: &Disk, segment: &Path, kept: &Kept) -> Result<u64> {
     if disk.stat_link(segment).is_err() {
         let like = content.stat().map_err(|source| Error::read(&kept.path, source))?;
         let temp = Temp::file(disk, segment, Some(&like))?;
-        durable::copy_prefix(&*content, &kept.path, size, temp.handle(), temp.path())?;
+        durable::copy_prefix(&*content, &kept.path, size, temp.handle(), temp.path(), &mut |_| ())?;
         temp.place_new()?;
     } else {
         let file = durable::open_for_change(&**disk, segment)?;
