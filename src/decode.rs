@@ -109,6 +109,11 @@ pub enum Class {
 }
 
 impl Class {
+    /// There is, or may be, something wrong with it.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        matches!(self, Self::Damage { .. } | Self::Proven { .. } | Self::Stale | Self::Unwritten)
+    }
+
     /// Bad bytes that do not call themselves a commit.
     pub fn damage(fault: Fault) -> Self {
         Self::Damage { fault, claims_commit: false }
@@ -161,6 +166,15 @@ pub struct Testimony {
     pub end: u64,
 }
 
+/// Earlier bytes by which a place was judged. See [`Decode::premise`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Premise {
+    /// Where they stand in the segment.
+    pub offset: u64,
+    /// What they were.
+    pub bytes: [u8; 8],
+}
+
 /// What a decoder learns of a segment before its first byte.
 #[derive(Clone, Copy, Debug)]
 pub struct Begin<'a> {
@@ -200,6 +214,17 @@ pub trait Decode {
     /// itself, though nothing leads up to it. It is evidence for the verdict; what stands there is not read as records.
     fn testimony(&mut self) -> Testimony {
         Testimony::default()
+    }
+
+    /// A copy, with which reading can begin here once more; `None` where a writer may still change bytes before this place,
+    /// or where the format cannot. Also asked between [`begin`](Self::begin) and the first step.
+    fn copy(&self) -> Option<Box<dyn Decode + Send>> {
+        None
+    }
+
+    /// Called after a step that took no good bytes, or mended ones: those before it that it was judged by, where a writer may still change them.
+    fn premise(&self) -> Option<Premise> {
+        None
     }
 
     /// The segment has ended after `len` bytes: what is missing there, as [`Class::Gap`], or as [`Class::Damage`] when

@@ -14,7 +14,11 @@ use rustix::fs::{Mode, OFlags};
 use crate::error::{Error, Result};
 use crate::format::{CLUE_LEN, Clue, Format, Match, Segments};
 use crate::formats;
+use crate::span::Gap;
 use crate::window::Source;
+
+/// Listings of a directory after which the last one is taken.
+const LISTINGS_MAX: u32 = 64;
 
 /// A write-ahead log found somewhere: its format, and its segments in order.
 pub struct Log {
@@ -69,7 +73,7 @@ impl Log {
     }
 
     fn directory(path: &Path, format: Option<&'static dyn Format>) -> Result<Self> {
-        let names = list(path)?;
+        let names = list_twice(path)?;
         let mut best: Option<(Match, &'static dyn Format, Vec<Segment>)> = None;
         for &candidate in formats::FORMATS {
             if candidate.segments() == Segments::One || format.is_some_and(|f| f.name() != candidate.name()) {
@@ -156,6 +160,13 @@ impl Log {
         let among = || id(folder_of(path)) == id(folder);
         let named = || self.format.segment_number(name_of(path)).is_some();
         (0..self.segments.len() as u32).any(|index| is(self.segment_path(index))) || among() && named()
+    }
+
+    /// What was missing when the log was opened has been written since.
+    pub fn went_on(&self, gap: Gap) -> bool {
+        let Gap::NoSuccessor { number } = gap else { return false };
+        let is_later = |name: &OsString| self.format.segment_number(name).is_some_and(|other| other >= number);
+        !self.alone && list(&self.path).is_ok_and(|names| names.iter().any(is_later))
     }
 
     /// Opens a segment for reading from its start.
@@ -253,6 +264,26 @@ fn list(path: &Path) -> Result<Vec<OsString>> {
     let entries = std::fs::read_dir(path).map_err(|source| Error::read(path, source))?;
     let names = entries.map(|entry| entry.map(|entry| entry.file_name()));
     names.collect::<io::Result<_>>().map_err(|source| Error::read(path, source))
+}
+
+/// The names of a directory in which segments come and go: a single listing may have one and lack the one before it, as it takes
+/// time, but not the same twice.
+fn list_twice(path: &Path) -> Result<Vec<OsString>> {
+    let sorted = || {
+        list(path).map(|mut names| {
+            names.sort();
+            names
+        })
+    };
+    let mut names = sorted()?;
+    for _ in 0..LISTINGS_MAX {
+        let again = sorted()?;
+        if again == names {
+            break;
+        }
+        names = again;
+    }
+    Ok(names)
 }
 
 fn in_order(folder: &Path, names: &[OsString], format: &dyn Format) -> Vec<Segment> {

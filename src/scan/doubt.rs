@@ -54,6 +54,21 @@ impl Doubt {
         self.0.is_empty()
     }
 
+    /// Where it begins.
+    pub(super) fn start(&self) -> Option<u64> {
+        self.0.first().map(|item| item.span.offset)
+    }
+
+    /// Not all of it is stale, unwritten or fill.
+    pub(super) fn has_damage(&self) -> bool {
+        self.0.iter().any(|item| matches!(item.span.kind, Kind::Damage(_)))
+    }
+
+    /// There is none after all.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
     pub(super) fn push(&mut self, item: Item) {
         if self.0.len() == DOUBT_MAX {
             self.collapse();

@@ -99,6 +99,10 @@ impl Decode for Decoder {
         std::mem::take(&mut self.testimony)
     }
 
+    fn copy(&self) -> Option<Box<dyn Decode + Send>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn end(&mut self, len: u64) -> Option<Class> {
         let misnamed = self.name.is_some_and(|name| name != u64::from(self.number));
         // Whom the next segment must continue is not known behind a segment in a wrong place.
