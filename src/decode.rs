@@ -65,6 +65,8 @@ pub enum Class {
     Header {
         /// See there.
         durable: u64,
+        /// The number of the first transaction behind it; 0 where it does not say.
+        transaction: u64,
     },
     /// Prescribed fill.
     Padding,
@@ -164,6 +166,47 @@ pub struct Testimony {
     pub commits: u64,
     /// Where the last of these ends.
     pub end: u64,
+    /// All intact commits in them.
+    pub hidden: Hidden,
+}
+
+/// Intact commits that damage hides: they are known, but not read as records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hidden {
+    /// How they go on from what stands before them.
+    pub opening: Opening,
+    /// The number of the last of those that count as a transaction; 0 is none.
+    pub last: u64,
+    /// Records of their transactions that are intact too, themselves included.
+    pub records: u64,
+}
+
+impl Hidden {
+    /// With those that follow.
+    pub(crate) fn join(&mut self, next: Hidden) {
+        self.opening.join(next.opening);
+        self.last = if next.last > 0 { next.last } else { self.last };
+        self.records += next.records;
+    }
+}
+
+/// How a part of a log goes on from what stands before it: by the lowest number that one of its intact commits has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// The number; 0 where there is none.
+    pub transaction: u64,
+    /// Where the transaction of that number begins, and the last of them where there are several; 0 where damage hides it.
+    pub first: u64,
+}
+
+impl Opening {
+    /// With that of the part that follows.
+    pub(crate) fn join(&mut self, next: Opening) {
+        let lower = self.transaction == 0 || next.transaction < self.transaction;
+        if next.transaction > 0 && (lower || next.transaction == self.transaction && next.first > self.first) {
+            *self = next;
+        }
+    }
 }
 
 /// Earlier bytes by which a place was judged. See [`Decode::premise`].

@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 
-use crate::decode::{Begin, Class, Decode, Fork, HEAD_LEN, Input, Meta, Need, Plain, Step, Testimony};
+use crate::decode::{Begin, Class, Decode, Fork, HEAD_LEN, Hidden, Input, Meta, Need, Plain, Step, Testimony};
 use crate::error::{Error, Result};
 use crate::format::Record;
 use crate::log::Log;
@@ -47,6 +47,26 @@ pub struct Found<'a> {
     pub claims: u64,
     /// Where the last of these ends.
     pub claims_end: u64,
+    /// By a header: the number of the first transaction behind it; 0 where it does not say.
+    pub transaction: u64,
+    /// In damage: intact commits that it hides.
+    pub hidden: Hidden,
+}
+
+impl Found<'_> {
+    /// A span about which there is nothing else to say.
+    pub fn of(span: Span) -> Self {
+        Self {
+            span,
+            record: None,
+            header: None,
+            durable: 0,
+            claims: 0,
+            claims_end: 0,
+            transaction: 0,
+            hidden: Hidden::default(),
+        }
+    }
 }
 
 /// Reads a log from its beginning to its end.
@@ -171,7 +191,7 @@ impl<'l> Scan<'l> {
             let taken = |range: Range<usize>| self.window.as_ref().map_or(&[][..], |window| window.taken(range));
             let (head, payload) = (taken(at..at + body.start), taken(at + body.start..at + body.end));
             let record = Some(Record { meta, head, payload });
-            return Ok(Some(Found { span, record, header: None, durable: 0, claims: 0, claims_end: 0 }));
+            return Ok(Some(Found { record, ..Found::of(span) }));
         }
         let item = loop {
             if let Some(item) = self.ready.pop_front() {
@@ -241,12 +261,12 @@ impl<'l> Scan<'l> {
     fn lend(&self, item: Item) -> Found<'_> {
         let taken = |range: Range<usize>| self.window.as_ref().map_or(&[][..], |window| window.taken(range));
         let mut found = Found {
-            span: item.span,
-            record: None,
-            header: None,
             durable: item.durable,
             claims: item.claims,
             claims_end: item.claims_end,
+            transaction: item.transaction,
+            hidden: item.hidden,
+            ..Found::of(item.span)
         };
         match item.body {
             Body::None => {}
@@ -339,9 +359,9 @@ impl<'l> Scan<'l> {
                 let (span, body) = (span(Kind::Record(piece)), shift(body));
                 return self.join(span, body, meta);
             }
-            Class::Header { durable } => {
+            Class::Header { durable, transaction } => {
                 let body = Body::Header(at..at + step.len);
-                Item { durable, ..Item::new(span(Kind::Header), body) }
+                Item { durable, transaction, ..Item::new(span(Kind::Header), body) }
             }
             Class::Gap(gap) => Item::new(span(Kind::Gap(gap)), Body::None),
             Class::Padding => {
@@ -351,10 +371,16 @@ impl<'l> Scan<'l> {
             Class::Stale => return self.doubted(Item::new(span(Kind::Stale), Body::None)),
             Class::Unwritten => return self.doubted(Item::new(span(Kind::Unwritten), Body::None)),
             Class::Damage { fault, claims_commit } => {
-                let Testimony { durable, commits, end } = self.decoder.testimony();
+                let Testimony { durable, commits, end, hidden } = self.decoder.testimony();
                 let item = Item::new(span(Kind::Damage(fault)), Body::None);
                 let claims_end = if claims_commit { item.span.end() } else { end };
-                return self.doubted(Item { claims: commits + u64::from(claims_commit), claims_end, durable, ..item });
+                return self.doubted(Item {
+                    claims: commits + u64::from(claims_commit),
+                    claims_end,
+                    durable,
+                    hidden,
+                    ..item
+                });
             }
             Class::Newer { what, value } => {
                 let path = self.log.segment_path(self.segment).into();

@@ -207,7 +207,15 @@ impl Decoder {
         let record = input.upto(len)?;
         if record.len() < len {
             let fault = Fault::Cut { need: len as u64, have: record.len() as u64 };
+            if self.holds_another(input, record.len())? {
+                return self.rest_is_damage(input, fault);
+            }
             return Ok(Step { len: record.len(), class: claimed(fault, &header) });
+        }
+        if self.holds_another(input, len)? {
+            let (stored, computed) = (header.payload_crc.into(), payload_crc(&record[RECORD_HEADER..]).into());
+            self.transaction = 0;
+            return self.rest_is_damage(input, Fault::Checksum { stored, computed, flip: None });
         }
         Ok(self.bad_payload(input.offset, &header, payload_crc(&record[RECORD_HEADER..])))
     }

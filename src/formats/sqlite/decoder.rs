@@ -344,7 +344,7 @@ impl Decoder {
         }
         if let Some(geometry) = Geometry::of(&header).filter(|_| right) {
             self.at = At::Frame(Chain::new(geometry, header.sum));
-            return Ok(Step { len: HEADER_LEN, class: Class::Header { durable: 0 } });
+            return Ok(Step { len: HEADER_LEN, class: Class::Header { durable: 0, transaction: 0 } });
         }
         let guess = guess::guess(input.upto(GUESS_LEN)?, &mut self.trials);
         let fault = guess::fault(bytes, guess.as_ref());
