@@ -1,10 +1,12 @@
 //! What stands where no intact record does, and what it still says.
 
+use std::ops::Range;
+
 use super::{Decoder, body};
 use crate::bitflip::{self, Flip, Place};
 use crate::bytes::all_zero;
 use crate::decode::{Class, Decode, Hidden, Input, Need, Opening, Step, Testimony};
-use crate::formats::native::layout::{PAYLOAD_MAX, RECORD_HEADER, RECORD_MAGIC, RecordFault, RecordHeader};
+use crate::formats::native::layout::{PAYLOAD_MAX, RECORD_HEADER, RECORD_MAGIC, RecordFault, RecordHeader, record};
 use crate::formats::native::payload::{CLOSE, Commit, RecordKind};
 use crate::span::Fault;
 
@@ -12,8 +14,8 @@ use crate::span::Fault;
 /// past single-bit evidence.
 const FLIP_SEARCHES_MAX: u32 = 64;
 
-/// How every COMMIT begins.
-const COMMIT_START: [u8; 3] = [RECORD_MAGIC[0], RECORD_MAGIC[1], RecordKind::Commit as u8];
+/// Bytes that are looked through for a record's beginning at a time.
+const STRETCH: usize = 64;
 
 impl Decoder {
     #[cold]
@@ -107,9 +109,7 @@ impl Decoder {
     /// announces. It never came, and somebody wrote on behind what there was of it.
     pub(super) fn holds_another(&self, input: &Input<'_>, len: usize) -> Result<bool, Need> {
         let rest = Input { bytes: input.upto(self.rest(input.offset))?, ..*input };
-        Ok(places_of(&RECORD_MAGIC, rest.bytes)
-            .take_while(|&at| at < len)
-            .any(|at| self.header_here(&rest.skip(at)).is_some()))
+        Ok(places(rest.bytes).take_while(|&at| at < len).any(|at| self.header_here(&rest.skip(at)).is_some()))
     }
 
     /// What the commits say to which the length of a hit record does not lead. None of them is taken for a record, lest bytes
@@ -118,8 +118,11 @@ impl Decoder {
     pub(super) fn hidden(&self, input: &Input<'_>) -> Testimony {
         let mut testimony = Testimony::default();
         let mut ends = Vec::new();
-        for at in places_of(&COMMIT_START, input.bytes) {
+        for at in places(input.bytes) {
             let here = input.skip(at);
+            if here.bytes.get(record::KIND) != Some(&RecordKind::Commit.into()) {
+                continue;
+            }
             let Some((header, commit)) =
                 self.header_here(&here).and_then(|header| Some((header, commit(&here, &header)?)))
             else {
@@ -167,10 +170,18 @@ fn commit(input: &Input<'_>, header: &RecordHeader) -> Option<Commit> {
     Commit::parse(payload).filter(|commit| commit.first_off.max(commit.durable_off) <= header.offset)
 }
 
-/// Where `start` stands in `bytes`, but for their beginning. A program that appends at the end of a torn file does not ask whether that is
-/// a place for a record, so any is looked at.
-fn places_of(start: &[u8], bytes: &[u8]) -> impl Iterator<Item = usize> {
-    (1..bytes.len()).filter(move |&at| bytes[at..].starts_with(start))
+/// Where a record may begin in `bytes`, by its magic, but for their beginning. A program that appends at the end of a torn file does
+/// not ask whether that is a place for a record, so any is looked at.
+fn places(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    let begins = |at: &usize| bytes[*at..].starts_with(&RECORD_MAGIC);
+    let stretches = (1..bytes.len()).step_by(STRETCH).map(|from| from..bytes.len().min(from + STRETCH));
+    // Without a branch for each byte the compiler compares many at once.
+    let holds_any = |stretch: &Range<usize>| {
+        let (first, second) = (&bytes[stretch.clone()], &bytes[bytes.len().min(stretch.start + 1)..]);
+        let pairs = first.iter().zip(second);
+        pairs.fold(false, |any, (&a, &b)| any | ((a == RECORD_MAGIC[0]) & (b == RECORD_MAGIC[1])))
+    };
+    stretches.filter(holds_any).flatten().filter(begins)
 }
 
 pub(super) fn claimed(fault: Fault, header: &RecordHeader) -> Class {
