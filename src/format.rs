@@ -129,6 +129,12 @@ pub trait Format: Sync {
     }
     /// Commits carry a time.
     fn has_time(&self) -> bool;
+    /// Whether a program that went on appending behind a torn record may have left it in the bytes `from..to` of a segment, and not
+    /// only what the format itself puts there: headers, and fill. `false` where intact transactions cannot stand behind a tear.
+    fn may_hold_tear(&self, from: u64, to: u64) -> bool {
+        let _ = (from, to);
+        false
+    }
     /// How sure it is that this file is its own.
     fn probe(&self, clue: &Clue<'_>) -> Match;
     /// The number of a segment by its name; `None` when a file of this name is not a segment of a log directory.

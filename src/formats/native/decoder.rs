@@ -99,6 +99,10 @@ impl Decode for Decoder {
         std::mem::take(&mut self.testimony)
     }
 
+    fn copy(&self) -> Option<Box<dyn Decode + Send>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn end(&mut self, len: u64) -> Option<Class> {
         let misnamed = self.name.is_some_and(|name| name != u64::from(self.number));
         // Whom the next segment must continue is not known behind a segment in a wrong place.
@@ -203,7 +207,15 @@ impl Decoder {
         let record = input.upto(len)?;
         if record.len() < len {
             let fault = Fault::Cut { need: len as u64, have: record.len() as u64 };
+            if self.holds_another(input, record.len())? {
+                return self.rest_is_damage(input, fault);
+            }
             return Ok(Step { len: record.len(), class: claimed(fault, &header) });
+        }
+        if self.holds_another(input, len)? {
+            let (stored, computed) = (header.payload_crc.into(), payload_crc(&record[RECORD_HEADER..]).into());
+            self.transaction = 0;
+            return self.rest_is_damage(input, Fault::Checksum { stored, computed, flip: None });
         }
         Ok(self.bad_payload(input.offset, &header, payload_crc(&record[RECORD_HEADER..])))
     }

@@ -26,7 +26,7 @@ use crate::format::{Clue, Fields, Format, Identity, Lock, Match, Op, Position, R
 use crate::span::Fault;
 pub use view::kind_and_flags;
 
-use layout::{HEADER_LEN, Lsn, MAGIC, RECORDS_START, RecordHeader, SegmentHeader, TWIN};
+use layout::{HEADER_LEN, Lsn, MAGIC, RECORDS_START, RecordHeader, SegmentHeader, TWIN, rest_of_block};
 use payload::{RecordKind, SetLen, Write};
 
 /// The native format.
@@ -59,6 +59,11 @@ impl Format for Native {
 
     fn has_time(&self) -> bool {
         true
+    }
+
+    fn may_hold_tear(&self, from: u64, to: u64) -> bool {
+        // The rest of a block may have been a PAD.
+        from >= RECORDS_START as u64 && to != from + rest_of_block(from) as u64
     }
 
     fn probe(&self, clue: &Clue<'_>) -> Match {

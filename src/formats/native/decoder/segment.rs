@@ -66,7 +66,7 @@ impl Decoder {
                 self.testimony = Testimony { durable, ..Testimony::default() };
                 Class::damage(Fault::Reserved)
             }
-            Ok(_) => Class::Header { durable },
+            Ok(header) => Class::Header { durable, transaction: header.first_transaction },
         };
         Step { len: area.len(), class }
     }
