@@ -430,7 +430,7 @@ fn segments_that_a_checkpoint_deletes_ask_for_another_try() {
     }
     let log = Log::open(folder.path(), None).unwrap();
     fs::remove_file(folder.path().join(segment_name(1))).unwrap();
-    let error = Report::of(&log, |_| {}).err().expect("a segment is gone");
+    let error = Report::of(&log, |_| {}).expect_err("a segment is gone");
     assert!(error.is_passing(), "{error}");
     let again = Report::of(&Log::open(folder.path(), None).unwrap(), |_| {}).unwrap();
     assert_eq!((again.verdict(), again.segments), (Verdict::Clean, 3));
