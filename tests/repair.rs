@@ -134,6 +134,23 @@ fn an_interrupted_undo_is_finished_by_the_next() {
     }
 }
 
+/// A power cut in the middle of the cut leaves the last sector in part cleared and the length as it was. The next run keeps that too.
+#[test]
+fn a_cut_that_two_runs_made_is_undone_from_what_the_first_kept() {
+    let made = Sqlite::copy("torn-midframe-1024");
+    let before = files(made.folder.path());
+    let end = repair(&made.log(), &TAIL).expect("repaired").kept[0].offset as usize;
+    for cleared in [1, 40, before["app.db-wal"].len() - end] {
+        change(&made.log(), |bytes| {
+            bytes.extend_from_slice(&before["app.db-wal"][end..]);
+            bytes[end..end + cleared].fill(0);
+        });
+        repair(&made.log(), &TAIL).expect("repaired again");
+    }
+    undo(&made.log(), None).expect("undone");
+    assert_eq!(files(made.folder.path())["app.db-wal"], before["app.db-wal"]);
+}
+
 #[test]
 fn undo_is_refused_once_the_log_was_written_to() {
     let made = Sqlite::copy("torn-midframe-1024");

@@ -125,7 +125,10 @@ impl Writer {
         }
         durable::sync(&*segment.file, &segment.path)?;
         durable::rename_new(disk, &segment.path, &path)?;
-        durable::sync_dir(disk, &self.folder)?;
+        durable::sync_dir(disk, &self.folder).inspect_err(|_| {
+            // Later syncs may do nothing for this name and succeed, and a log that went on behind it could lose it. Nothing is in it.
+            let _ = disk.remove(&path);
+        })?;
         segment.path = path;
         Ok(segment)
     }

@@ -5,7 +5,7 @@ mod segment;
 
 use super::alike::Alike;
 use super::layout::{
-    BLOCK, PAYLOAD_MAX, RECORD_HEADER, RECORDS_START, RecordHeader, SegmentHeader, payload_crc, rest_of_block,
+    ALIGN, BLOCK, PAYLOAD_MAX, RECORD_HEADER, RECORDS_START, RecordHeader, SegmentHeader, payload_crc, rest_of_block,
 };
 use super::payload::{CLOSE, Checkpoint, Commit, RecordKind, Seal, SetLen, Write};
 use crate::bytes::all_zero;
@@ -268,8 +268,9 @@ impl Decoder {
 
     fn seal(&mut self, offset: u64, payload: &[u8], meta: &mut Meta) -> bool {
         let Some(seal) = Seal::parse(payload) else { return false };
-        // Written only after a sync of everything before it.
-        meta.durable = offset;
+        // Written only after a sync of everything before it, but for what fills a block that has no room for it.
+        let filled = if offset.is_multiple_of(BLOCK as u64) { RECORD_HEADER + Seal::LEN - ALIGN } else { 0 };
+        meta.durable = offset.saturating_sub(filled as u64);
         meta.transaction = 0;
         self.sealed = Some(seal.next_number);
         true
