@@ -87,7 +87,22 @@ fn an_empty_file_is_no_clean_segment() {
                 - chained(3).0[segment].1.len() as u64
         );
     }
-    assert_eq!(chained(1).cut(0, 0).report().verdict(), Verdict::TornTail);
+}
+
+/// A file gets its name when both copies of its header are on the disk, so no crash leaves it without one.
+#[test]
+fn a_segment_that_has_lost_both_headers_is_corrupt_also_where_nothing_else_is_left() {
+    let headers = Bench::new().disk();
+    let len = headers.0[0].1.len() as u64;
+    for disk in [headers.clone().zero(0, 0..len), headers.clone().cut(0, 0), headers.clone().cut(0, 100)] {
+        assert_eq!(disk.report().verdict(), Verdict::Corrupt, "{:?}", disk.scan().spans);
+    }
+    let chain = chained(3);
+    let len = chain.0[2].1.len() as u64;
+    for disk in [chain.clone().zero(2, 0..len), chain.clone().cut(2, 0), chain.clone().cut(2, 4096)] {
+        let report = disk.report();
+        assert_eq!((report.verdict(), report.prefix.transactions), (Verdict::Corrupt, 2), "{:?}", report.faults);
+    }
 }
 
 /// A sparse file is passed by its holes, and must come to what its bytes come to.

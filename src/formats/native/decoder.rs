@@ -111,6 +111,7 @@ impl Decode for Decoder {
             Area::Records => 0,
         };
         if len < least {
+            self.testimony = Testimony { durable: least, ..Testimony::default() };
             return Some(Class::damage(Fault::Cut { need: least, have: len }));
         }
         let number = self.sealed.filter(|_| self.last && !self.alone)?;

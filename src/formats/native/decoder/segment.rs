@@ -60,15 +60,13 @@ impl Decoder {
     pub(super) fn header_step(&mut self, header: Result<SegmentHeader, HeaderFault>, area: &[u8], offset: u64) -> Step {
         // A segment gets its name only after both headers were synced, and its successor only after all of it was.
         let durable = if self.is_bounded() { self.limit } else { RECORDS_START as u64 };
-        let class = match header {
-            Err(_) => Class::damage(self.header_fault(&area[..HEADER_LEN], offset)),
-            Ok(_) if !all_zero(&area[HEADER_LEN..]) => {
-                self.testimony = Testimony { durable, ..Testimony::default() };
-                Class::damage(Fault::Reserved)
-            }
-            Ok(_) => Class::Header { durable },
+        let fault = match header {
+            Err(_) => self.header_fault(&area[..HEADER_LEN], offset),
+            Ok(_) if !all_zero(&area[HEADER_LEN..]) => Fault::Reserved,
+            Ok(_) => return Step { len: area.len(), class: Class::Header { durable } },
         };
-        Step { len: area.len(), class }
+        self.testimony = Testimony { durable, ..Testimony::default() };
+        Step { len: area.len(), class: Class::damage(fault) }
     }
 
     pub(super) fn header_fault(&mut self, bytes: &[u8], offset: u64) -> Fault {
