@@ -105,6 +105,36 @@ fn a_segment_that_has_lost_both_headers_is_corrupt_also_where_nothing_else_is_le
     }
 }
 
+/// A page that was written to a wrong place is intact, and says so by its number; the other copy is the segment's own.
+#[test]
+fn a_header_that_went_astray_costs_nothing_but_itself() {
+    for (from, to) in [(0, 1), (2, 1), (1, 2), (1, 0)] {
+        for at in [0, TWIN] {
+            let mut disk = chained(3);
+            let page = disk.file(from)[at..at + 4096].to_vec();
+            disk.file(to)[at..at + 4096].copy_from_slice(&page);
+            let report = disk.report();
+            assert_eq!(report.verdict(), Verdict::Corrupt, "{at} of {from} over {to}: {:?}", report.faults);
+            assert_eq!(report.fault_count, 1, "{:?}", report.faults);
+            assert_eq!(report.prefix.transactions + report.beyond.transactions, 3);
+        }
+    }
+}
+
+#[test]
+fn a_segment_is_read_under_its_own_name_only_so_nothing_comes_twice_or_too_early() {
+    let mut doubled = chained(4);
+    *doubled.file(0) = doubled.file(2).clone();
+    for (disk, left) in
+        [(doubled, vec![2, 3, 4]), (chained(4).swap(0, 2), vec![2, 4]), (chained(4).swap(1, 2), vec![1, 4])]
+    {
+        assert_eq!(disk.report().verdict(), Verdict::Incomplete);
+        let segments: Vec<_> = disk.scan().records.iter().map(|record| record.meta.lsn >> 32).collect();
+        assert!(segments.is_sorted(), "{segments:?}");
+        assert_eq!(segments.chunk_by(|a, b| a == b).map(|run| run[0]).collect::<Vec<_>>(), left);
+    }
+}
+
 /// A sparse file is passed by its holes, and must come to what its bytes come to.
 #[test]
 fn a_hole_is_what_its_zeros_are() {
