@@ -135,6 +135,24 @@ fn a_segment_is_read_under_its_own_name_only_so_nothing_comes_twice_or_too_early
     }
 }
 
+/// A crash tore what was not synced, and zeros stand where something was: only the torn commits still say that it was synced.
+#[test]
+fn zeros_below_a_promise_that_only_damage_testifies_are_corruption() {
+    let mut bench = Bench::new();
+    while bench.end() < 50_000 {
+        bench.write(0, &pattern(3000, 1));
+        bench.commit();
+    }
+    bench.promise();
+    while bench.end() < 80_000 {
+        bench.write(0, &pattern(3000, 2));
+        bench.commit();
+    }
+    let torn = bench.disk().zero(0, 65_536..65_540);
+    assert_eq!(torn.report().verdict(), Verdict::TornTail);
+    assert_eq!(torn.zero(0, 32_768..65_536).report().verdict(), Verdict::Corrupt);
+}
+
 /// A sparse file is passed by its holes, and must come to what its bytes come to.
 #[test]
 fn a_hole_is_what_its_zeros_are() {
