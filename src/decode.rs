@@ -253,7 +253,7 @@ pub trait Decode {
     /// Takes the next bytes. Called only while there is at least one byte.
     fn step(&mut self, input: &Input<'_>) -> Result<Step, Need>;
 
-    /// Called after a step that gave [`Class::Damage`]: what those bytes still testify, in a format that can tell a commit by
+    /// Called after a step, or an [`end`](Self::end), that gave [`Class::Damage`]: what those bytes still testify, in a format that can tell a commit by
     /// itself, though nothing leads up to it. It is evidence for the verdict; what stands there is not read as records.
     fn testimony(&mut self) -> Testimony {
         Testimony::default()

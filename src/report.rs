@@ -137,6 +137,8 @@ struct Current {
     /// The number of its first transaction, by its header.
     first: u64,
     lowest_fault: Option<u64>,
+    /// Where the first space begins that looks as if it had never been written.
+    lowest_unwritten: Option<u64>,
 }
 
 impl Current {
@@ -226,7 +228,10 @@ impl Report {
             Kind::Padding | Kind::Record(_) => {}
             Kind::Header => self.header(found),
             Kind::Stale => self.stale_bytes += span.len,
-            Kind::Unwritten => self.unwritten_bytes += span.len,
+            Kind::Unwritten => {
+                self.unwritten_bytes += span.len;
+                self.current.lowest_unwritten.get_or_insert(span.offset);
+            }
             Kind::Gap(_) => self.fault(span),
             Kind::Damage(_) | Kind::Torn(_) => {
                 self.fault(span);
@@ -372,7 +377,7 @@ impl Report {
     }
 
     fn close_segment(&mut self) {
-        let Current { segment, seen, mut before, mut behind, header_end, lowest_fault, .. } =
+        let Current { segment, seen, mut before, mut behind, header_end, lowest_fault, lowest_unwritten, .. } =
             std::mem::take(&mut self.current);
         if let Some(mut tear) = self.tear {
             if tear.place.segment == segment && self.goes_on(&tear, &behind) {
@@ -387,7 +392,9 @@ impl Report {
         before.promise(promise);
         behind.promise(promise);
         self.undecided += before.undecided() + behind.undecided();
-        if let Some(offset) = lowest_fault.filter(|&offset| offset < promise) {
+        // What a promise covers was written, whatever it looks like now. The promise then is one that damage behind it still testifies.
+        let lost = lowest_fault.into_iter().chain(lowest_unwritten).min();
+        if let Some(offset) = lost.filter(|&offset| offset < promise) {
             self.evidence.promised = true;
             self.broken.get_or_insert(BrokenPromise { damage: Place { segment, offset }, promise });
         }

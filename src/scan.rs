@@ -503,7 +503,8 @@ impl<'l> Scan<'l> {
         let missing = self.decoder.end(len);
         let span = |kind| Span { segment: self.segment, offset: len, len: 0, kind };
         if let Some(Class::Damage { fault, .. }) = missing {
-            self.doubt.push(Item::new(span(Kind::Damage(fault)), Body::None));
+            let Testimony { durable, .. } = self.decoder.testimony();
+            self.doubt.push(Item { durable, ..Item::new(span(Kind::Damage(fault)), Body::None) });
         }
         let last = self.segment as usize + 1 == self.log.segments().len();
         self.ready.extend(self.doubt.resolve_at_end(last));

@@ -87,7 +87,70 @@ fn an_empty_file_is_no_clean_segment() {
                 - chained(3).0[segment].1.len() as u64
         );
     }
-    assert_eq!(chained(1).cut(0, 0).report().verdict(), Verdict::TornTail);
+}
+
+/// A file gets its name when both copies of its header are on the disk, so no crash leaves it without one.
+#[test]
+fn a_segment_that_has_lost_both_headers_is_corrupt_also_where_nothing_else_is_left() {
+    let headers = Bench::new().disk();
+    let len = headers.0[0].1.len() as u64;
+    for disk in [headers.clone().zero(0, 0..len), headers.clone().cut(0, 0), headers.clone().cut(0, 100)] {
+        assert_eq!(disk.report().verdict(), Verdict::Corrupt, "{:?}", disk.scan().spans);
+    }
+    let chain = chained(3);
+    let len = chain.0[2].1.len() as u64;
+    for disk in [chain.clone().zero(2, 0..len), chain.clone().cut(2, 0), chain.clone().cut(2, 4096)] {
+        let report = disk.report();
+        assert_eq!((report.verdict(), report.prefix.transactions), (Verdict::Corrupt, 2), "{:?}", report.faults);
+    }
+}
+
+/// A page that was written to a wrong place is intact, and says so by its number; the other copy is the segment's own.
+#[test]
+fn a_header_that_went_astray_costs_nothing_but_itself() {
+    for (from, to) in [(0, 1), (2, 1), (1, 2), (1, 0)] {
+        for at in [0, TWIN] {
+            let mut disk = chained(3);
+            let page = disk.file(from)[at..at + 4096].to_vec();
+            disk.file(to)[at..at + 4096].copy_from_slice(&page);
+            let report = disk.report();
+            assert_eq!(report.verdict(), Verdict::Corrupt, "{at} of {from} over {to}: {:?}", report.faults);
+            assert_eq!(report.fault_count, 1, "{:?}", report.faults);
+            assert_eq!(report.prefix.transactions + report.beyond.transactions, 3);
+        }
+    }
+}
+
+#[test]
+fn a_segment_is_read_under_its_own_name_only_so_nothing_comes_twice_or_too_early() {
+    let mut doubled = chained(4);
+    *doubled.file(0) = doubled.file(2).clone();
+    for (disk, left) in
+        [(doubled, vec![2, 3, 4]), (chained(4).swap(0, 2), vec![2, 4]), (chained(4).swap(1, 2), vec![1, 4])]
+    {
+        assert_eq!(disk.report().verdict(), Verdict::Incomplete);
+        let segments: Vec<_> = disk.scan().records.iter().map(|record| record.meta.lsn >> 32).collect();
+        assert!(segments.is_sorted(), "{segments:?}");
+        assert_eq!(segments.chunk_by(|a, b| a == b).map(|run| run[0]).collect::<Vec<_>>(), left);
+    }
+}
+
+/// A crash tore what was not synced, and zeros stand where something was: only the torn commits still say that it was synced.
+#[test]
+fn zeros_below_a_promise_that_only_damage_testifies_are_corruption() {
+    let mut bench = Bench::new();
+    while bench.end() < 50_000 {
+        bench.write(0, &pattern(3000, 1));
+        bench.commit();
+    }
+    bench.promise();
+    while bench.end() < 80_000 {
+        bench.write(0, &pattern(3000, 2));
+        bench.commit();
+    }
+    let torn = bench.disk().zero(0, 65_536..65_540);
+    assert_eq!(torn.report().verdict(), Verdict::TornTail);
+    assert_eq!(torn.zero(0, 32_768..65_536).report().verdict(), Verdict::Corrupt);
 }
 
 /// A sparse file is passed by its holes, and must come to what its bytes come to.

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use support::fixtures::{self, Fixture};
 use support::{Disk, Read};
-use waltool::formats::native::layout::{RECORDS_START, SegmentHeader, TWIN};
+use waltool::formats::native::layout::{RECORDS_START, SegmentHeader};
 use waltool::span::{Fault, Kind, Span};
 use waltool::{Report, Scan, Verdict};
 
@@ -104,10 +104,7 @@ fn expected_of_cut(clean: &Clean, segment: usize, len: u64) -> (&'static [Verdic
         };
     }
     if len < RECORDS_START as u64 {
-        return match len < TWIN as u64 {
-            true => (&[Verdict::TornTail], "in the first header"),
-            false => (&[Verdict::Corrupt], "behind a header that says that both are synced"),
-        };
+        return (&[Verdict::Corrupt], "in the headers, which were synced before the file had its name");
     }
     let span = clean.span_at(segment, len);
     match span.kind {

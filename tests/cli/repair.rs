@@ -62,14 +62,15 @@ fn a_dry_run_fails_where_the_repair_would_because_of_its_output() {
 }
 
 #[test]
-fn a_torn_log_of_nothing_is_taken_away_and_undone_from_another_folder() {
+fn a_log_of_which_nothing_is_left_is_taken_away_when_told_and_undone_from_another_folder() {
     let folder = tempfile::tempdir().expect("a folder");
     let log = native(folder.path(), 1, 1 << 20, false);
-    fs::File::options().write(true).open(segment(&log, 1)).expect("a segment").set_len(100).expect("torn");
+    fs::File::options().write(true).open(segment(&log, 1)).expect("a segment").set_len(100).expect("cut");
     let (before, kept) = (files(&log), folder.path().join("kept"));
     fs::create_dir(&kept).expect("a folder");
     let kept = ["--quarantine-dir", kept.to_str().expect("text")];
-    let output = repair(&log, &[&["--yes"][..], &kept].concat());
+    assert_eq!(repair(&log, &[&["--yes"][..], &kept].concat()).code, 7, "no crash takes a segment's header");
+    let output = repair(&log, &[&["--yes", "--cut-at-damage", "--accept-loss"][..], &kept].concat());
     assert_eq!(output.code, 0, "{}{}", output.out, output.err);
     assert!(output.out.contains("the log is gone; what it was is kept"), "{}", output.out);
     assert_eq!(run(waltool().arg("verify").arg(&log)).code, 5);

@@ -17,8 +17,6 @@ use damage::claimed;
 #[derive(Clone, Debug, Default)]
 pub struct Decoder {
     log_id: Option<[u8; 16]>,
-    /// The highest number that a segment so far has in its header.
-    highest: Option<u32>,
     previous: Option<Previous>,
     name: Option<u64>,
     /// The header of the following segment.
@@ -56,19 +54,19 @@ enum Area {
     HeaderAfterGap,
     Twin,
     Records,
-    /// All of it belongs to another log, or to a place in this one that has passed.
+    /// All of it belongs to another log, or to another place in this one.
     Elsewhere,
 }
 
 impl Decode for Decoder {
     fn begin(&mut self, begin: &Begin<'_>) {
+        let follower = begin.number.map(|number| number + 1);
         let kept = Self {
             log_id: self.log_id,
-            highest: self.highest,
             previous: self.previous,
             flip_searches: self.flip_searches,
             name: begin.number,
-            next: begin.next.and_then(SegmentHeader::from_either),
+            next: begin.next.and_then(|head| SegmentHeader::from_either_of(head, follower)),
             last: begin.next.is_none(),
             alone: begin.alone,
             limit: u64::MAX,
@@ -115,6 +113,7 @@ impl Decode for Decoder {
             Area::Records => 0,
         };
         if len < least {
+            self.testimony = Testimony { durable: least, ..Testimony::default() };
             return Some(Class::damage(Fault::Cut { need: least, have: len }));
         }
         let number = self.sealed.filter(|_| self.last && !self.alone)?;

@@ -301,8 +301,17 @@ impl SegmentHeader {
 
     /// The header of a segment by its first bytes, from either copy.
     pub fn from_either(head: &[u8]) -> Option<Self> {
+        Self::from_either_of(head, None)
+    }
+
+    /// The header of the segment of this number by its first bytes: a copy that says so, or else either. A page that was written to a
+    /// wrong place is intact, and the other copy is still there.
+    pub fn from_either_of(head: &[u8], number: Option<u64>) -> Option<Self> {
         let at = |at: usize| Self::parse(head.get(at..at + HEADER_LEN)?).ok();
-        at(0).or_else(|| at(TWIN))
+        let is_named = |header: &Self| number == Some(header.number.into());
+        let (first, twin) = (at(0), at(TWIN));
+        let named = [&first, &twin].into_iter().flatten().find(|header| is_named(header)).cloned();
+        named.or(first).or(twin)
     }
 }
 

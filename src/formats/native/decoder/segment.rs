@@ -21,12 +21,13 @@ impl Decoder {
         if let Some(newer) = newer(&header) {
             return Ok(newer);
         }
-        if let Some(known) = SegmentHeader::from_either(both) {
+        if let Some(known) = SegmentHeader::from_either_of(both, self.name) {
             if self.area == Area::Header {
                 self.area = Area::HeaderAfterGap;
                 if let Some(gap) = self.gap(&known) {
-                    let passed = self.highest.is_some_and(|highest| known.number <= highest);
-                    if gap == Gap::Foreign || passed {
+                    // Among others, a segment under another's name would count twice, or too early.
+                    let misplaced = matches!(gap, Gap::Misnamed { .. }) && !self.alone;
+                    if gap == Gap::Foreign || misplaced {
                         (self.area, self.number) = (Area::Elsewhere, known.number);
                     }
                     return Ok(Step { len: 0, class: Class::Gap(gap) });
@@ -47,28 +48,29 @@ impl Decoder {
         if let Some(newer) = newer(&parsed) {
             return Ok(newer);
         }
-        if let (Ok(twin), Some(header)) = (&parsed, &self.header)
-            && twin != header
-        {
-            let crc = |header: &SegmentHeader| u32_le(&header.encode()[HEADER_LEN - 4..]).into();
-            let fault = Fault::Identity { found: crc(twin), expected: crc(header) };
-            return Ok(Step { len: area.len(), class: Class::damage(fault) });
-        }
         Ok(self.header_step(parsed, area, input.offset))
     }
 
     pub(super) fn header_step(&mut self, header: Result<SegmentHeader, HeaderFault>, area: &[u8], offset: u64) -> Step {
         // A segment gets its name only after both headers were synced, and its successor only after all of it was.
         let durable = if self.is_bounded() { self.limit } else { RECORDS_START as u64 };
-        let class = match header {
-            Err(_) => Class::damage(self.header_fault(&area[..HEADER_LEN], offset)),
-            Ok(_) if !all_zero(&area[HEADER_LEN..]) => {
-                self.testimony = Testimony { durable, ..Testimony::default() };
-                Class::damage(Fault::Reserved)
+        let fault = match &header {
+            Err(_) => self.header_fault(&area[..HEADER_LEN], offset),
+            Ok(header) if self.header.as_ref().is_some_and(|known| known != header) => self.other_header(header),
+            Ok(_) if !all_zero(&area[HEADER_LEN..]) => Fault::Reserved,
+            Ok(header) => {
+                let class = Class::Header { durable, transaction: header.first_transaction };
+                return Step { len: area.len(), class };
             }
-            Ok(header) => Class::Header { durable, transaction: header.first_transaction },
         };
-        Step { len: area.len(), class }
+        self.testimony = Testimony { durable, ..Testimony::default() };
+        Step { len: area.len(), class: Class::damage(fault) }
+    }
+
+    /// A copy of the header that differs from the one that the segment is read by.
+    fn other_header(&self, found: &SegmentHeader) -> Fault {
+        let crc = |header: &SegmentHeader| u32_le(&header.encode()[HEADER_LEN - 4..]).into();
+        Fault::Identity { found: crc(found), expected: self.header.as_ref().map_or(0, crc) }
     }
 
     pub(super) fn header_fault(&mut self, bytes: &[u8], offset: u64) -> Fault {
@@ -104,7 +106,6 @@ impl Decoder {
 
     pub(super) fn accept(&mut self, header: SegmentHeader) {
         self.number = header.number;
-        self.highest = self.highest.max(Some(header.number));
         self.nonce = Some(header.nonce);
         self.transaction = header.first_transaction;
         self.log_id.get_or_insert(header.log_id);
