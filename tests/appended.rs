@@ -1,6 +1,10 @@
 //! Logs of a program that went on appending behind a torn tail, which is the most repeated bug of young logs; and logs that look like it
 //! and are none.
 
+#[macro_use]
+#[path = "support/figure.rs"]
+mod figure;
+
 mod support;
 
 use support::{Bench, Disk, NEW_YEAR, Noise, SECOND, pattern, segment_name};
@@ -142,7 +146,7 @@ fn what_was_appended_behind_a_tear_is_found_and_counted() {
             }
         }
     }
-    println!("{met} logs");
+    figure!("{met} logs");
     assert_eq!(met, 3 * 9 * 6 * 4);
 }
 

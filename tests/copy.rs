@@ -1,5 +1,9 @@
 //! Copies of logs that are written at full speed meanwhile, and of a disk whose power fails meanwhile.
 
+#[macro_use]
+#[path = "support/figure.rs"]
+mod figure;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Mutex;
@@ -143,7 +147,7 @@ fn beside_writers_at_full_speed_every_copy_is_clean_and_holds_all_that_was_ackno
     });
     let history = history.committed.into_inner().unwrap();
     taken.iter().for_each(|taken| taken.check(&history));
-    println!(
+    figure!(
         "{COPIES} copies in {:?} beside {} commits; {tries} tries, {tries_max} at most; {tails} with something left out",
         begun.elapsed(),
         history.len()
@@ -240,7 +244,7 @@ fn beside_sqlite_that_checkpoints_and_begins_its_log_anew_every_copy_is_clean() 
             std::fs::remove_file(&new).unwrap();
         }
     });
-    println!(
+    figure!(
         "{COPIES} copies in {:?} beside {} commits, from {} lives of the log; {tries} tries, {tries_max} at most; {refused} refused",
         begun.elapsed(),
         acknowledged.load(SeqCst),
@@ -307,7 +311,7 @@ fn a_power_cut_at_every_call_leaves_the_copy_absent_or_whole() {
             crashes += 1;
         }
     }
-    println!("{crashes} power cuts at {calls} calls");
+    figure!("{crashes} power cuts at {calls} calls");
 }
 
 #[test]

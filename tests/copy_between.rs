@@ -1,5 +1,9 @@
 //! A copy, and what a writer does between any two of its calls.
 
+#[macro_use]
+#[path = "support/figure.rs"]
+mod figure;
+
 mod between;
 
 use std::collections::BTreeMap;
@@ -99,7 +103,7 @@ fn beside(what: &str, act: fn(&mut Written)) {
         assert!(history.range(first..=last.max(first)).eq(&found), "{what} before call {n}: not the history");
         tries_max = tries_max.max(copied.tries);
         if !happened {
-            println!("{what}: before any of {} calls; {tries_max} tries at most", n - 1);
+            figure!("{what}: before any of {} calls; {tries_max} tries at most", n - 1);
             assert!(n > 50, "{n} calls");
             return;
         }
@@ -185,7 +189,7 @@ fn a_sqlite_log_that_begins_anew_between_two_calls_is_copied_as_it_was_or_as_it_
             }
         }
     }
-    println!("{old} copies of the log as it was, {new} as it is; {tries_max} tries at most");
+    figure!("{old} copies of the log as it was, {new} as it is; {tries_max} tries at most");
     assert!(old > 0 && new > 0 && tries_max > 1);
 }
 

@@ -1,5 +1,9 @@
 //! Logs that are written while they are read: what a writer does meanwhile is never taken for damage, and what is damaged is.
 
+#[macro_use]
+#[path = "support/figure.rs"]
+mod figure;
+
 mod support;
 
 use std::fs::{self, File};
@@ -183,7 +187,7 @@ fn a_native_log_under_a_writer_at_full_speed_is_never_damaged() {
             assert_eq!(damage, None);
         })
     });
-    println!("seed {seed:#x}: {loops} loops beside {written:?} transactions, {races} races met");
+    figure!("seed {seed:#x}: {loops} loops beside {written:?} transactions, {races} races met");
     let report = Report::of(&Log::open(folder.path(), None).unwrap(), |_| {}).unwrap();
     assert_eq!(report.verdict(), Verdict::Clean);
 }
@@ -248,7 +252,7 @@ fn records_that_appear_where_zeros_were_read_are_read_in_their_turn() {
             races += returns;
         }
     }
-    println!("{races} races");
+    figure!("{races} races");
     assert!(races >= 40, "{races} races");
 }
 
@@ -270,7 +274,7 @@ fn half_a_record_that_becomes_whole_is_a_record() {
             races += returns;
         }
     }
-    println!("{races} races");
+    figure!("{races} races");
     assert!(races >= 40, "{races} races");
 }
 
@@ -342,7 +346,7 @@ fn a_place_that_is_changed_at_each_look_is_given_up_and_never_damage() {
     };
     assert!(matches!(error, Error::Rewritten { offset, .. } if offset == at), "{error}");
     assert!(error.is_passing() && error.exit_code() == 6);
-    println!("given up after {} returns", scan.returns());
+    figure!("given up after {} returns", scan.returns());
 }
 
 #[test]
@@ -483,5 +487,5 @@ fn a_sqlite_log_under_a_writer_is_never_damaged() {
         drop(writing.join());
         met
     });
-    println!("seed {seed:#x}: {loops} loops beside 6000 changes, {races} races met");
+    figure!("seed {seed:#x}: {loops} loops beside 6000 changes, {races} races met");
 }

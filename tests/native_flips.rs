@@ -1,6 +1,10 @@
 //! Every cut and every flipped bit of every clean native fixture: none goes unseen, and each gets the verdict that the promises
 //! of the log allow.
 
+#[macro_use]
+#[path = "support/figure.rs"]
+mod figure;
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -90,7 +94,7 @@ fn every_cut_is_a_prefix_or_torn_and_corrupt_only_below_a_promise() {
         }
     }
     let cuts: u64 = counts.values().sum();
-    println!("{cuts} cuts, 0 undetected: {counts:?}");
+    figure!("{cuts} cuts, 0 undetected: {counts:?}");
     assert!(cuts > 200_000 && counts.len() >= 5, "{cuts} cuts");
 }
 
@@ -133,7 +137,7 @@ fn every_flipped_bit_is_seen_and_corrupt_exactly_below_the_promise() {
         }
     });
     let total = total.into_inner().expect("every flip is as expected");
-    println!("{total:?}, 0 undetected");
+    figure!("{total:?}, 0 undetected");
     assert!(total.flips > 1_500_000 && total.corrupt > 0 && total.torn > 0, "{total:?}");
     assert!(total.exact * 100 >= total.by_checksum * 99, "{total:?}");
 }

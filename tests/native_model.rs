@@ -2,6 +2,10 @@
 //! what it hits; a power cut is never called corruption and loses nothing that was synced. Neither looks as if a program had gone on
 //! appending behind a torn tail.
 
+#[macro_use]
+#[path = "support/figure.rs"]
+mod figure;
+
 mod support;
 
 use std::cell::Cell;
@@ -218,7 +222,7 @@ fn damage_below_a_promise_is_corruption_and_costs_what_it_hits() {
         }
         Ok(())
     });
-    println!("{} damaged logs, all of them corrupt", damaged.get());
+    figure!("{} damaged logs, all of them corrupt", damaged.get());
     assert!(damaged.get() > 3000);
 }
 
@@ -249,7 +253,7 @@ fn a_power_cut_is_never_corruption_and_loses_nothing_synced() {
         }
         Ok(())
     });
-    println!("{} power cuts, {} of them torn, none corrupt", cut.get(), torn.get());
+    figure!("{} power cuts, {} of them torn, none corrupt", cut.get(), torn.get());
     assert!(cut.get() == 8000 && torn.get() > 2000, "{} of {} torn", torn.get(), cut.get());
 }
 

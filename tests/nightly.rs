@@ -1,5 +1,9 @@
 //! `examples/nightly_metrics.rs`, killed for real and on full disks, while a dashboard reads what it writes.
 
+#[macro_use]
+#[path = "support/figure.rs"]
+mod figure;
+
 mod support;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -160,7 +164,7 @@ impl Drop for Over<'_> {
 fn a_job_that_is_killed_loses_no_night_and_counts_none_twice() {
     const SEED: u64 = 0x6e69_6768_7473;
     const NIGHTS: usize = 80;
-    println!("seed {SEED:#x}");
+    figure!("seed {SEED:#x}");
     let mut noise = Noise(SEED);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("totals");
@@ -187,7 +191,7 @@ fn a_job_that_is_killed_loses_no_night_and_counts_none_twice() {
         drop(over);
         reader.join().unwrap()
     });
-    println!("killed before it was in: {early}, behind that: {late}; the file was read {reads} times");
+    figure!("killed before it was in: {early}, behind that: {late}; the file was read {reads} times");
     assert!(early > 0 && late > 0 && reads > 0);
 }
 
@@ -216,7 +220,7 @@ fn grow_until_there_is_room(file: &Path, cause: &str, restrict: impl Fn(u64) -> 
         assert!(already || !acknowledged, "{about}: acknowledged, and lost");
         (failed, late) = (failed + 1, late + u32::from(acknowledged));
     }
-    println!("{failed} jobs failed for want of room, {late} of them behind their word that the night is in");
+    figure!("{failed} jobs failed for want of room, {late} of them behind their word that the night is in");
     assert!(failed > 10, "{failed} jobs failed");
 }
 

@@ -5,6 +5,10 @@
 //! all kinds together.
 #![cfg(shuttle)]
 
+#[macro_use]
+#[path = "support/figure.rs"]
+mod figure;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -119,14 +123,14 @@ fn threads_meet(options: Options) {
 fn whatever_the_schedule_what_is_acknowledged_survives_and_nobody_waits_for_ever() {
     shuttle::check_random(|| threads_meet(Options::new().zero_fill(false)), schedules() / 4);
     shuttle::check_pct(|| threads_meet(Options::new().zero_fill(false)), schedules() / 8, 3);
-    println!("{} schedules of 3 threads", schedules() / 4 + schedules() / 8);
+    figure!("{} schedules of 3 threads", schedules() / 4 + schedules() / 8);
 }
 
 #[test]
 fn whatever_the_schedule_rotations_lose_nothing() {
     shuttle::check_random(|| threads_meet(small()), schedules() / 8);
     shuttle::check_pct(|| threads_meet(small()), schedules() / 8, 3);
-    println!("{} schedules of 3 threads with rotations", schedules() / 4);
+    figure!("{} schedules of 3 threads with rotations", schedules() / 4);
 }
 
 #[test]
@@ -154,7 +158,7 @@ fn two_threads_in_every_interleaving() {
     );
     let count = count.load(Relaxed);
     let all = if count < schedules as u64 { "all" } else { "the first" };
-    println!("{all} {count} interleavings of 2 threads");
+    figure!("{all} {count} interleavings of 2 threads");
 }
 
 /// The sync that fails is told to everybody whom it concerns, and nobody is told that all is well afterwards.
@@ -195,5 +199,5 @@ fn whatever_the_schedule_a_failed_sync_is_told_to_all_who_wait() {
         },
         schedules() / 8,
     );
-    println!("{} schedules with a sync that fails", schedules() / 8);
+    figure!("{} schedules with a sync that fails", schedules() / 8);
 }

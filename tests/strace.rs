@@ -1,6 +1,9 @@
 //! The command beside a system that refuses: each of its calls that change something fails once, by `strace`, and what is then on the disk is
 //! what was there before or what the finished command makes, under its own name. Run again, the command finishes.
 
+#[macro_use]
+#[path = "support/figure.rs"]
+mod figure;
 #[path = "logs/mod.rs"]
 mod logs;
 
@@ -308,10 +311,10 @@ fn every_call_that_fails_leaves_what_was_or_what_will_be_and_the_next_run_finish
     });
     let all = all.into_inner().unwrap();
     for (case, (injected, wrong)) in CASES.iter().zip(&all) {
-        println!("{:17} {injected:4} calls failed, {} of them badly", case.name, wrong.len());
-        wrong.iter().for_each(|wrong| println!("{wrong}"));
+        figure!("{:17} {injected:4} calls failed, {} of them badly", case.name, wrong.len());
+        wrong.iter().for_each(|wrong| figure!("{wrong}"));
         assert!(*injected > 0, "{}: no call was made to fail", case.name);
     }
-    println!("{} in {:?}", all.iter().map(|(injected, _)| injected).sum::<usize>(), begun.elapsed());
+    figure!("{} in {:?}", all.iter().map(|(injected, _)| injected).sum::<usize>(), begun.elapsed());
     assert!(all.iter().all(|(_, wrong)| wrong.is_empty()), "see above");
 }
