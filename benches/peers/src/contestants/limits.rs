@@ -1,7 +1,7 @@
 //! What can be reached with a file and nothing else: no format, no checksum, no recovery.
 //!
-//! All write over a file of zeros that is on the disk already, so that no sync has to make room or change a length. At its end
-//! they begin again at its start.
+//! Those that sync write over a file of zeros that is on the disk already, so that no sync has to make room or change a length. At its end
+//! they begin again at its start. Without a sync nothing is gained by zeros, and a log grows: so does the file there.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -37,7 +37,7 @@ fn place(next: u64, len: usize) -> (u64, u64) {
     (at, at + len as u64)
 }
 
-/// One thread: pwrite, and nothing else.
+/// One thread: pwrite behind what is there, and nothing else.
 pub struct Pwrite;
 
 impl Contestant for Pwrite {
@@ -50,7 +50,8 @@ impl Contestant for Pwrite {
     }
 
     fn with_log(&self, folder: &Path, _: Promise, _: usize, work: Work<'_>) -> Result<()> {
-        work(&Bare { file: zeros(folder)?, next: Mutex::default(), sync: false })
+        let file = File::create_new(folder.join("grows")).context("a file that grows")?;
+        work(&Bare { file, next: Mutex::default(), sync: false })
     }
 
     fn reopen(&self) -> Option<fn(&Path) -> Result<Reading>> {
@@ -88,7 +89,7 @@ struct Bare {
 impl Log for Bare {
     fn append(&self, _: usize, record: &[u8]) -> Result<()> {
         let mut next = self.next.lock().expect(POISONED);
-        let (at, end) = place(*next, record.len());
+        let (at, end) = if self.sync { place(*next, record.len()) } else { (*next, *next + record.len() as u64) };
         *next = end;
         self.file.write_all_at(record, at)?;
         if self.sync {
