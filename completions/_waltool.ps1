@@ -31,6 +31,7 @@ Register-ArgumentCompleter -Native -CommandName 'waltool' -ScriptBlock {
             [CompletionResult]::new('repair', 'repair', [CompletionResultType]::ParameterValue, 'Cut a torn tail, after saying what the cut loses')
             [CompletionResult]::new('replay', 'replay', [CompletionResultType]::ParameterValue, 'Apply the committed changes of a log to a target file')
             [CompletionResult]::new('load', 'load', [CompletionResultType]::ParameterValue, 'Build a native log from the lines of `dump --json`')
+            [CompletionResult]::new('copy', 'copy', [CompletionResultType]::ParameterValue, 'Take a copy of a log, also while it is written')
             [CompletionResult]::new('formats', 'formats', [CompletionResultType]::ParameterValue, 'List the formats that are understood')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print a completion script for a shell')
             [CompletionResult]::new('man', 'man', [CompletionResultType]::ParameterValue, 'Print the manual page')
@@ -114,6 +115,14 @@ Register-ArgumentCompleter -Native -CommandName 'waltool' -ScriptBlock {
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
         }
+        'waltool;copy' {
+            [CompletionResult]::new('--format', '--format', [CompletionResultType]::ParameterName, 'Take LOG for this format, whatever it looks like')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour; `auto` is on a terminal, unless NO_COLOR is set')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'One JSON object')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
         'waltool;formats' {
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour; `auto` is on a terminal, unless NO_COLOR is set')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'One JSON object a format')
@@ -139,6 +148,7 @@ Register-ArgumentCompleter -Native -CommandName 'waltool' -ScriptBlock {
             [CompletionResult]::new('repair', 'repair', [CompletionResultType]::ParameterValue, 'Cut a torn tail, after saying what the cut loses')
             [CompletionResult]::new('replay', 'replay', [CompletionResultType]::ParameterValue, 'Apply the committed changes of a log to a target file')
             [CompletionResult]::new('load', 'load', [CompletionResultType]::ParameterValue, 'Build a native log from the lines of `dump --json`')
+            [CompletionResult]::new('copy', 'copy', [CompletionResultType]::ParameterValue, 'Take a copy of a log, also while it is written')
             [CompletionResult]::new('formats', 'formats', [CompletionResultType]::ParameterValue, 'List the formats that are understood')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print a completion script for a shell')
             [CompletionResult]::new('man', 'man', [CompletionResultType]::ParameterValue, 'Print the manual page')
@@ -158,6 +168,9 @@ Register-ArgumentCompleter -Native -CommandName 'waltool' -ScriptBlock {
             break
         }
         'waltool;help;load' {
+            break
+        }
+        'waltool;help;copy' {
             break
         }
         'waltool;help;formats' {

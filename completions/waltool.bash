@@ -19,6 +19,9 @@ _waltool() {
             waltool,completions)
                 cmd="waltool__subcmd__completions"
                 ;;
+            waltool,copy)
+                cmd="waltool__subcmd__copy"
+                ;;
             waltool,dump)
                 cmd="waltool__subcmd__dump"
                 ;;
@@ -45,6 +48,9 @@ _waltool() {
                 ;;
             waltool__subcmd__help,completions)
                 cmd="waltool__subcmd__help__subcmd__completions"
+                ;;
+            waltool__subcmd__help,copy)
+                cmd="waltool__subcmd__help__subcmd__copy"
                 ;;
             waltool__subcmd__help,dump)
                 cmd="waltool__subcmd__help__subcmd__dump"
@@ -77,7 +83,7 @@ _waltool() {
 
     case "${cmd}" in
         waltool)
-            opts="-h -V --color --help --version dump verify repair replay load formats completions man help"
+            opts="-h -V --color --help --version dump verify repair replay load copy formats completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -101,6 +107,28 @@ _waltool() {
                 return 0
             fi
             case "${prev}" in
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waltool__subcmd__copy)
+            opts="-h --format --json --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "native sqlite" -- "${cur}"))
+                    return 0
+                    ;;
                 --color)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
@@ -181,7 +209,7 @@ _waltool() {
             return 0
             ;;
         waltool__subcmd__help)
-            opts="dump verify repair replay load formats completions man help"
+            opts="dump verify repair replay load copy formats completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -195,6 +223,20 @@ _waltool() {
             return 0
             ;;
         waltool__subcmd__help__subcmd__completions)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        waltool__subcmd__help__subcmd__copy)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -28,6 +28,7 @@ set edit:completion:arg-completer[waltool] = {|@words|
             cand repair 'Cut a torn tail, after saying what the cut loses'
             cand replay 'Apply the committed changes of a log to a target file'
             cand load 'Build a native log from the lines of `dump --json`'
+            cand copy 'Take a copy of a log, also while it is written'
             cand formats 'List the formats that are understood'
             cand completions 'Print a completion script for a shell'
             cand man 'Print the manual page'
@@ -105,6 +106,13 @@ set edit:completion:arg-completer[waltool] = {|@words|
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
+        &'waltool;copy'= {
+            cand --format 'Take LOG for this format, whatever it looks like'
+            cand --color 'When to use colour; `auto` is on a terminal, unless NO_COLOR is set'
+            cand --json 'One JSON object'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
         &'waltool;formats'= {
             cand --color 'When to use colour; `auto` is on a terminal, unless NO_COLOR is set'
             cand --json 'One JSON object a format'
@@ -127,6 +135,7 @@ set edit:completion:arg-completer[waltool] = {|@words|
             cand repair 'Cut a torn tail, after saying what the cut loses'
             cand replay 'Apply the committed changes of a log to a target file'
             cand load 'Build a native log from the lines of `dump --json`'
+            cand copy 'Take a copy of a log, also while it is written'
             cand formats 'List the formats that are understood'
             cand completions 'Print a completion script for a shell'
             cand man 'Print the manual page'
@@ -141,6 +150,8 @@ set edit:completion:arg-completer[waltool] = {|@words|
         &'waltool;help;replay'= {
         }
         &'waltool;help;load'= {
+        }
+        &'waltool;help;copy'= {
         }
         &'waltool;help;formats'= {
         }

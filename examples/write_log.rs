@@ -1,36 +1,33 @@
-//! Writes a native log of two transactions by one thread, and reads it back.
+//! Writes a log of two transactions, and reads back what is committed. Run again, it goes on where it ended.
 //!
-//! `cargo run --example write_log -- NEW_DIRECTORY`
+//! `cargo run --example write_log -- DIRECTORY`
 
-use std::path::PathBuf;
+use waltool::shown;
+use waltool::wal::{Result, Wal};
 
-use waltool::formats::native::encode::Entry;
-use waltool::formats::native::log_writer::{LogOptions, LogWriter};
-use waltool::{Log, Report};
-
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let Some(folder) = std::env::args_os().nth(1).map(PathBuf::from) else {
-        eprintln!("usage: write_log NEW_DIRECTORY");
+fn main() -> Result<()> {
+    let Some(folder) = std::env::args_os().nth(1) else {
+        eprintln!("usage: write_log DIRECTORY");
         std::process::exit(2);
     };
-    std::fs::create_dir(&folder)?;
+    let wal = Wal::open(&folder)?;
 
-    // A real program draws the ids and nonces from the system's random numbers.
-    let options =
-        LogOptions { log_id: *b"an example's log", target_id: [0; 16], created_ns: 0, segment_limit: 64 << 20 };
-    let mut nonce = 0;
-    let mut log = LogWriter::create(&folder, &options, || {
-        nonce += 1;
-        nonce
-    })?;
-    log.transaction(&[Entry::Write { offset: 0, bytes: b"hello, world" }], 1)?;
-    // Durable from here on; the next commit promises it.
-    log.sync()?;
-    log.transaction(&[Entry::Write { offset: 7, bytes: b"there" }, Entry::SetLen(12)], 2)?;
-    log.finish(3)?;
+    let mut transaction = wal.begin();
+    transaction.write(0, b"hello, world");
+    let lsn = transaction.commit()?;
+    println!("{lsn} is on the disk");
 
-    let log = Log::open(&folder, None)?;
-    let report = Report::of(&log, |_bytes_read| {})?;
-    println!("{}: {} transactions, {}", waltool::shown(&folder), report.prefix.transactions, report.verdict());
+    // Both changes are in the log, or none.
+    let mut transaction = wal.begin();
+    transaction.write(7, b"there").set_len(12);
+    transaction.commit()?;
+
+    let committed = wal.committed(wal.redo_lsn())?;
+    let mut entries = committed.entries();
+    while let Some(logged) = entries.next()? {
+        println!("{} transaction {}: {:?}", logged.lsn, logged.transaction, logged.entry);
+    }
+    wal.close()?;
+    println!("waltool verify {}", shown(folder.as_ref()));
     Ok(())
 }

@@ -65,6 +65,8 @@ pub enum Class {
     Header {
         /// See there.
         durable: u64,
+        /// The number of the first transaction behind it; 0 where it does not say.
+        transaction: u64,
     },
     /// Prescribed fill.
     Padding,
@@ -109,6 +111,11 @@ pub enum Class {
 }
 
 impl Class {
+    /// There is, or may be, something wrong with it.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        matches!(self, Self::Damage { .. } | Self::Proven { .. } | Self::Stale | Self::Unwritten)
+    }
+
     /// Bad bytes that do not call themselves a commit.
     pub fn damage(fault: Fault) -> Self {
         Self::Damage { fault, claims_commit: false }
@@ -159,6 +166,56 @@ pub struct Testimony {
     pub commits: u64,
     /// Where the last of these ends.
     pub end: u64,
+    /// All intact commits in them.
+    pub hidden: Hidden,
+}
+
+/// Intact commits that damage hides: they are known, but not read as records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hidden {
+    /// How they go on from what stands before them.
+    pub opening: Opening,
+    /// The number of the last of those that count as a transaction; 0 is none.
+    pub last: u64,
+    /// Records of their transactions that are intact too, themselves included.
+    pub records: u64,
+}
+
+impl Hidden {
+    /// With those that follow.
+    pub(crate) fn join(&mut self, next: Hidden) {
+        self.opening.join(next.opening);
+        self.last = if next.last > 0 { next.last } else { self.last };
+        self.records += next.records;
+    }
+}
+
+/// How a part of a log goes on from what stands before it: by the lowest number that one of its intact commits has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// The number; 0 where there is none.
+    pub transaction: u64,
+    /// Where the transaction of that number begins, and the last of them where there are several; 0 where damage hides it.
+    pub first: u64,
+}
+
+impl Opening {
+    /// With that of the part that follows.
+    pub(crate) fn join(&mut self, next: Opening) {
+        let lower = self.transaction == 0 || next.transaction < self.transaction;
+        if next.transaction > 0 && (lower || next.transaction == self.transaction && next.first > self.first) {
+            *self = next;
+        }
+    }
+}
+
+/// Earlier bytes by which a place was judged. See [`Decode::premise`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Premise {
+    /// Where they stand in the segment.
+    pub offset: u64,
+    /// What they were.
+    pub bytes: [u8; 8],
 }
 
 /// What a decoder learns of a segment before its first byte.
@@ -200,6 +257,17 @@ pub trait Decode {
     /// itself, though nothing leads up to it. It is evidence for the verdict; what stands there is not read as records.
     fn testimony(&mut self) -> Testimony {
         Testimony::default()
+    }
+
+    /// A copy, with which reading can begin here once more; `None` where a writer may still change bytes before this place,
+    /// or where the format cannot. Also asked between [`begin`](Self::begin) and the first step.
+    fn copy(&self) -> Option<Box<dyn Decode + Send>> {
+        None
+    }
+
+    /// Called after a step that took no good bytes, or mended ones: those before it that it was judged by, where a writer may still change them.
+    fn premise(&self) -> Option<Premise> {
+        None
     }
 
     /// The segment has ended after `len` bytes: what is missing there, as [`Class::Gap`], or as [`Class::Damage`] when

@@ -15,6 +15,8 @@ use crate::vfs::{self, Access, Disk, Kind, Stat, Vfs, VfsFile};
 const PRIVATE_FOLDER: u32 = 0o700;
 /// Bytes that a copy moves at a time.
 pub const CHUNK: usize = 256 * 1024;
+/// Bytes that the kernel is asked to copy at a time.
+const STEP: u64 = 16 * 1024 * 1024;
 
 /// Creates a file that must not exist, readable and writable, with the mode and owner of `like` or else for its owner only.
 /// Nothing is durable yet.
@@ -24,8 +26,10 @@ pub const CHUNK: usize = 256 * 1024;
 pub fn create_new(disk: &dyn Vfs, path: &Path, like: Option<&Stat>) -> Result<Box<dyn VfsFile>> {
     let failed = |doing| move |source| Error::write(path, doing, source);
     let file = disk.create_new(path).map_err(failed("create"))?;
-    if let Some(like) = like {
-        file.set_owner(like).map_err(failed("keep the owner and mode of"))?;
+    if let Some(Err(source)) = like.map(|like| file.set_owner(like)) {
+        // Best effort: nobody else knows that it is there.
+        let _ = disk.remove(path);
+        return Err(failed("keep the owner and mode of")(source));
     }
     Ok(file)
 }
@@ -117,20 +121,38 @@ pub fn remove(disk: &dyn Vfs, path: &Path) -> Result<()> {
     disk.remove(path).map_err(|source| Error::write(path, "remove", source))
 }
 
-/// Copies the first `len` bytes of `from` to `to`, a new file: inside the kernel where the file system can, holes as holes. Not
-/// durable yet.
+/// Copies the first `len` bytes of `from` to `to`, a new file: inside the kernel where the file system can, holes as holes.
+/// `progress` hears how many bytes have been copied. Not durable yet.
 ///
 /// # Errors
-/// [`Error::Changed`] where `from` has become shorter, [`Error::Write`].
-pub fn copy_prefix(from: &dyn VfsFile, from_path: &Path, len: u64, to: &dyn VfsFile, to_path: &Path) -> Result<()> {
+/// [`Error::Changed`] where `from` has become shorter: as much as there is has been copied. [`Error::Write`].
+pub fn copy_prefix(
+    from: &dyn VfsFile,
+    from_path: &Path,
+    len: u64,
+    to: &dyn VfsFile,
+    to_path: &Path,
+    progress: &mut dyn FnMut(u64),
+) -> Result<()> {
     let stat = from.stat().map_err(|source| Error::read(from_path, source))?;
     let copied = match (from.real(), to.real()) {
         (Some(mut from), Some(mut to)) if stat.stored >= stat.len => {
             from.seek(SeekFrom::Start(0)).map_err(|source| Error::read(from_path, source))?;
-            io::copy(&mut from.take(len), &mut to).map_err(|source| Error::write(to_path, "write", source))?
+            let failed = |source| Error::write(to_path, "write", source);
+            let mut copied = 0;
+            loop {
+                match io::copy(&mut from.take(STEP.min(len - copied)), &mut to).map_err(failed)? {
+                    0 => break copied,
+                    step => copied += step,
+                }
+                progress(copied);
+            }
         }
         _ => {
-            let end = sparse::read(from, from_path, 0, len, |offset, part| write_part(to, to_path, &part, offset))?;
+            let end = sparse::read(from, from_path, 0, len, |offset, part| {
+                progress(offset);
+                write_part(to, to_path, &part, offset)
+            })?;
             set_len(to, to_path, end)?;
             end
         }
@@ -197,13 +219,19 @@ impl Temp {
         }
     }
 
-    /// A new directory beside `target`, with the mode of the directory `like`. What an earlier run left there is removed.
+    /// A new directory beside `target`, with the mode and owner of the directory `like`. What an earlier run left there is removed.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::Write`]; also when the owner of `like` cannot be given to it.
     pub fn folder(disk: &Disk, target: &Path, like: &Path) -> Result<Self> {
-        let mode = disk.stat(like).map_err(|source| Error::read(like, source))?.mode;
-        Self::folder_with(disk, target, mode)
+        let like = disk.stat(like).map_err(|source| Error::read(like, source))?;
+        let temp = Self::folder_with(disk, target, like.mode)?;
+        let keep = || {
+            let made = disk.open(&temp.path, Access::Read)?;
+            if made.stat()?.owner == like.owner { Ok(()) } else { made.set_owner(&like) }
+        };
+        keep().map_err(|source| Error::write(&temp.path, "keep the owner and mode of", source))?;
+        Ok(temp)
     }
 
     /// As [`folder`](Self::folder), for its owner only.
@@ -319,7 +347,8 @@ fn clear_leftover(disk: &dyn Vfs, path: &Path) -> Result<()> {
     match left.try_lock() {
         Ok(true) if id(left.stat()) == id(disk.stat_link(path)) => remove(disk, path),
         // What was opened has been placed or removed meanwhile; what has the name now is not known to be left over.
-        Ok(_) | Err(_) => Err(busy(path)),
+        Ok(_) => Err(busy(path)),
+        Err(source) => Err(Error::write(path, "lock", source)),
     }
 }
 
@@ -333,7 +362,7 @@ fn busy(path: &Path) -> Error {
 /// [`Error::Refused`].
 pub fn must_be_free(disk: &dyn Vfs, path: &Path) -> Result<()> {
     match disk.stat_link(path) {
-        Ok(_) => Err(Error::refused(path, "it exists already; --output names something new")),
+        Ok(_) => Err(Error::refused(path, "it exists already; name something new")),
         Err(_) => Ok(()),
     }
 }

@@ -45,6 +45,14 @@ pub enum Error {
         /// Bytes that could be read.
         now: u64,
     },
+    /// The file was begun anew, or is changed faster than it can be read, so no verdict about it would be true.
+    #[error("{}: was written over at offset {offset} while it was read; run the command again", crate::shown(path))]
+    Rewritten {
+        /// The file.
+        path: PathBuf,
+        /// Where that was found out.
+        offset: u64,
+    },
     /// No format knows these bytes.
     #[error("{}: not recognised as a write-ahead log: {why}", crate::shown(path))]
     Unknown {
@@ -113,8 +121,22 @@ impl Error {
         match self {
             Self::Usage(_) => 2,
             Self::Unknown { .. } | Self::TooNew { .. } | Self::Line { .. } => 5,
-            Self::Read { .. } | Self::Write { .. } | Self::NotRegular { .. } | Self::Changed { .. } => 6,
+            Self::Read { .. }
+            | Self::Write { .. }
+            | Self::NotRegular { .. }
+            | Self::Changed { .. }
+            | Self::Rewritten { .. } => 6,
             Self::Refused { .. } => 7,
+        }
+    }
+
+    /// The log changed under its reader, as it may while it is in use: whoever opens it anew may succeed. A file that has
+    /// vanished is one that a checkpoint has removed since the directory was listed, or was never there.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Changed { .. } | Self::Rewritten { .. } => true,
+            Self::Read { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            _ => false,
         }
     }
 }

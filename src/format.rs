@@ -92,6 +92,19 @@ pub enum Segments {
     Continuous,
 }
 
+/// What a segment's header says of the log that it is a part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The random name of the log.
+    pub log_id: [u8; 16],
+    /// The random name of the file that the log is about; zeros for none.
+    pub target_id: [u8; 16],
+    /// LSN of the segment's first byte. That of any other is as much higher as it is further on.
+    pub start: u64,
+    /// What of the log stands before this segment is below this LSN.
+    pub begins: u64,
+}
+
 /// A format of logs.
 pub trait Format: Sync {
     /// The name in `--format` and JSON.
@@ -116,6 +129,12 @@ pub trait Format: Sync {
     }
     /// Commits carry a time.
     fn has_time(&self) -> bool;
+    /// Whether a program that went on appending behind a torn record may have left it in the bytes `from..to` of a segment, and not
+    /// only what the format itself puts there: headers, and fill. `false` where intact transactions cannot stand behind a tear.
+    fn may_hold_tear(&self, from: u64, to: u64) -> bool {
+        let _ = (from, to);
+        false
+    }
     /// How sure it is that this file is its own.
     fn probe(&self, clue: &Clue<'_>) -> Match;
     /// The number of a segment by its name; `None` when a file of this name is not a segment of a log directory.
@@ -132,6 +151,12 @@ pub trait Format: Sync {
     /// Why a segment that begins with `head` ([`HEAD_LEN`](crate::decode::HEAD_LEN) bytes or all of it) may be read but not
     /// changed, as the end of a sentence; `None` if it may.
     fn read_only(&self, head: &[u8]) -> Option<String> {
+        let _ = head;
+        None
+    }
+    /// What the header in `head` (the bytes of a header span, or [`HEAD_LEN`](crate::decode::HEAD_LEN) bytes of a segment) says of its
+    /// log; `None` where the format's headers say nothing of the kind, or none is intact.
+    fn identity(&self, head: &[u8]) -> Option<Identity> {
         let _ = head;
         None
     }

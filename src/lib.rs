@@ -3,18 +3,20 @@
 //! The layers, from the bottom up; a module uses only what stands above it in this list:
 //!
 //! - [`bytes`], [`checksum`], [`bitflip`], [`error`]: arithmetic, and the error that stops us;
-//! - [`vfs`]: the file system, the clock and randomness behind a trait; nothing above it in the library touches the system's own;
+//! - [`vfs`]: the file system, real or simulated, the clock and randomness behind a trait; nothing above it in the library touches the
+//!   system's own;
 //! - [`span`], [`tally`], [`decode`], [`format`](mod@format): the vocabulary, and the contract of a format;
 //! - [`formats`]: one room per format, and the list of them;
 //! - [`log`], [`scan`]: a path becomes segments, segments become spans;
 //! - [`verdict`], [`report`], [`ranges`]: folds of a scan;
 //! - [`durable`], [`locks`]: the steps of every change to a file;
-//! - [`plan`], [`repair`], [`quarantine`], [`salvage`], [`replay`], [`load`]: what changes logs and their targets;
+//! - [`plan`], [`repair`], [`quarantine`], [`salvage`], [`replay`], [`load`], [`copy`]: what changes logs and their targets;
 //! - [`wal`]: the library that writes a log.
 
 pub mod bitflip;
 pub mod bytes;
 pub mod checksum;
+pub mod copy;
 pub mod decode;
 pub mod durable;
 pub mod error;

@@ -10,8 +10,12 @@ use std::sync::{Arc, Mutex};
 use crate::error::{Error, Result};
 use crate::format::{CLUE_LEN, Clue, Format, Match, Segments};
 use crate::formats;
+use crate::span::Gap;
 use crate::vfs::{self, Access, Disk, Kind, Stat, Vfs, VfsFile};
 use crate::window::Source;
+
+/// Listings of a directory after which the last one is taken.
+const LISTINGS_MAX: u32 = 64;
 
 /// A write-ahead log found somewhere: its format, and its segments in order.
 pub struct Log {
@@ -78,7 +82,7 @@ impl Log {
     }
 
     fn directory(disk: &Disk, path: &Path, format: Option<&'static dyn Format>) -> Result<Self> {
-        let names = disk.list(path).map_err(|source| Error::read(path, source))?;
+        let names = list_twice(&**disk, path)?;
         let mut best: Option<(Match, &'static dyn Format, Vec<Segment>)> = None;
         for &candidate in formats::FORMATS {
             if candidate.segments() == Segments::One || format.is_some_and(|f| f.name() != candidate.name()) {
@@ -195,6 +199,13 @@ impl Log {
         (0..self.segments.len() as u32).any(|index| is(self.segment_path(index))) || among() && named()
     }
 
+    /// What was missing when the log was opened has been written since.
+    pub fn went_on(&self, gap: Gap) -> bool {
+        let Gap::NoSuccessor { number } = gap else { return false };
+        let is_later = |name: &OsString| self.format.segment_number(name).is_some_and(|other| other >= number);
+        !self.alone && self.disk.list(&self.path).is_ok_and(|names| names.iter().any(is_later))
+    }
+
     /// Opens a segment for reading from its start.
     ///
     /// # Errors
@@ -225,6 +236,19 @@ impl Log {
                 read_head(&*file, len).map_err(|source| Error::read(path, source))
             }
         }
+    }
+
+    /// When it returns, everything that can be read of the log is on the disk, if it was written segment by segment: each is synced before
+    /// the next gets its name. Of a log that is not in files nothing needs to be.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn sync(&self) -> Result<()> {
+        let Some(Segment { origin: Origin::File(path), .. }) = self.segments.last() else { return Ok(()) };
+        let (file, _) = open_regular(&*self.disk, path)?;
+        file.sync_all().map_err(|source| Error::write(path, "sync", source))?;
+        let folder = folder_of(path);
+        self.disk.sync_folder(folder).map_err(|source| Error::write(folder, "sync", source))
     }
 
     /// Bytes of all segments together, as far as that is known before reading.
@@ -296,6 +320,25 @@ fn read_head(file: &dyn VfsFile, len: usize) -> io::Result<Vec<u8>> {
     }
     head.truncate(filled);
     Ok(head)
+}
+
+/// The names of a directory in which segments come and go: a single listing may have one and lack the one before it, as it takes
+/// time, but not the same twice.
+fn list_twice(disk: &dyn Vfs, path: &Path) -> Result<Vec<OsString>> {
+    let sorted = || {
+        let mut names = disk.list(path).map_err(|source| Error::read(path, source))?;
+        names.sort();
+        Ok(names)
+    };
+    let mut names: Vec<OsString> = sorted()?;
+    for _ in 0..LISTINGS_MAX {
+        let again = sorted()?;
+        if again == names {
+            break;
+        }
+        names = again;
+    }
+    Ok(names)
 }
 
 fn in_order(folder: &Path, names: &[OsString], format: &dyn Format) -> Vec<Segment> {

@@ -115,7 +115,7 @@ fn work_off(work: &Mutex<Work>, log: &Log, segment: u32, progress: &mut dyn FnMu
         let mut tally = Tally::new(lock().joined.is_promising());
         let good = log.source(segment).is_ok_and(|source| {
             let mut window = Window::new(source, fork.offset, WINDOW, std::mem::take(&mut buffer));
-            let stop = scan::skim(&mut window, &mut *fork.decoder, &mut tally, Some(end), &mut |_| {});
+            let stop = scan::skim(&mut window, &mut *fork.decoder, &mut tally, Some(end), &mut |_, _| {});
             let good = matches!(stop, Ok(None)) && window.offset() == end;
             buffer = window.into_buffer();
             good

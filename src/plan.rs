@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::format::Format;
 use crate::log::{Log, len_of};
 use crate::ranges::Ranges;
-use crate::report::{Counted, Place, Report};
+use crate::report::{Counted, Place, Report, Totals};
 use crate::scan::Scan;
 use crate::span::Kind;
 use crate::tally::Tally;
@@ -87,6 +87,23 @@ impl Plan {
         Ok(Self { verdict, edits, bit_would_help: flips && !wish.fix_bit })
     }
 
+    /// Ends `log` behind the last whole transaction before the first damage; for a copy, in which what is not committed has
+    /// no business.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub fn of_committed(log: &Log, report: &Report) -> Result<Self> {
+        let Totals { end, committed_end, .. } = report.prefix;
+        let place = if log.format().has_transactions() { committed_end } else { end };
+        Ok(Self { verdict: report.verdict(), edits: cut_at(log, place)?, bit_would_help: false })
+    }
+
+    /// Nothing would be left of `log`.
+    pub fn removes_all_of(&self, log: &Log) -> bool {
+        let removed = self.edits.iter().filter(|edit| matches!(edit, Edit::Remove { .. })).count();
+        removed == log.segments().len()
+    }
+
     /// Bytes that leave the log.
     pub fn bytes(&self) -> u64 {
         self.edits
@@ -121,19 +138,21 @@ fn patches(report: &Report) -> Vec<Edit> {
     flips.map(|(segment, flip)| Edit::Patch { segment, offset: flip.offset, bit: flip.bit }).collect()
 }
 
-/// The last segments first and the truncation last, so that what is left behind an interruption is cut at the same place.
+/// Cuts where the valid part ends; where that would not be a log, behind its last commit.
 fn cut(log: &Log, report: &Report) -> Result<Vec<Edit>> {
     let fault =
         report.first_fault().map_or(Place::default(), |span| Place { segment: span.segment, offset: span.offset });
-    let count = log.segments().len() as u32;
     let end = report.prefix.end;
     // The seal that names a missing successor stands behind the last commit, and would name it after the cut too.
     let missing = report.faults.iter().any(|span| matches!(span.kind, Kind::Gap(_)) && span.segment <= end.segment + 1);
+    let committed = missing || end.segment < fault.segment || end.offset < log.format().shortest();
+    cut_at(log, if committed { report.prefix.committed_end } else { end })
+}
+
+/// The last segments first and the truncation last, so that what is left behind an interruption is cut at the same place.
+fn cut_at(log: &Log, place: Place) -> Result<Vec<Edit>> {
+    let count = log.segments().len() as u32;
     let shortest = log.format().shortest();
-    let place = match () {
-        () if missing || end.segment < fault.segment || end.offset < shortest => report.prefix.committed_end,
-        () => end,
-    };
     let mut edits = Vec::new();
     for segment in (place.segment..count).rev() {
         let was = len_of(&**log.disk(), log.segment_path(segment))?;

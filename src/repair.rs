@@ -67,8 +67,7 @@ pub fn permits(log: &Log, plan: &Plan, new: Option<&Path>) -> Result<()> {
         ));
     }
     durable::must_be_free(&**log.disk(), new)?;
-    let removed = plan.edits.iter().filter(|edit| matches!(edit, Edit::Remove { .. })).count();
-    if removed == log.segments().len() {
+    if plan.removes_all_of(log) {
         return Err(Error::refused(log.path(), "nothing would be left of it, so there is nothing to write"));
     }
     Ok(())
@@ -98,7 +97,8 @@ fn look_again(log: &Log, wish: &Wish, plan: &Plan) -> Result<Log> {
     Ok(now)
 }
 
-fn make(log: &Log, edit: &Edit) -> Result<()> {
+/// Makes one edit. When it returns, that is on the disk.
+pub(crate) fn make(log: &Log, edit: &Edit) -> Result<()> {
     let disk = &**log.disk();
     match *edit {
         Edit::Truncate { segment, at, .. } => {
@@ -178,7 +178,7 @@ fn write_segment(log: &Log, plan: &Plan, index: u32, temp: &Temp) -> Result<()> 
             len = at;
         }
     }
-    durable::copy_prefix(&*source, from, len, temp.handle(), temp.path())?;
+    durable::copy_prefix(&*source, from, len, temp.handle(), temp.path(), &mut |_| ())?;
     for edit in &plan.edits {
         if let Edit::Patch { segment, offset, bit } = *edit
             && segment == index

@@ -2,7 +2,12 @@
 //!
 //! The log is read twice: a [`Survey`] finds the commit to stop at and everything that speaks against the replay, then the
 //! records up to that commit are applied. Redo is absolute, so replaying twice equals once. Memory is flat.
+//!
+//! A change in place stands between two statements in a [`sidecar`] of the target, for formats whose segments say which log they
+//! are of.
 
+pub mod sidecar;
+mod stated;
 mod survey;
 
 use std::io;
@@ -13,13 +18,14 @@ pub use survey::{Stop, Survey, Until};
 use crate::decode::HEAD_LEN;
 use crate::durable::{self, Gather, Temp};
 use crate::error::{Error, Result};
-use crate::format::{Lock, Op, Record};
+use crate::format::{Identity, Lock, Op, Record};
 use crate::locks;
 use crate::log::Log;
 use crate::report::Place;
 use crate::scan::Scan;
 use crate::verdict::Verdict;
-use crate::vfs::{self, VfsFile};
+use crate::vfs::{self, Stat, VfsFile};
+use sidecar::Slot;
 use survey::{Write, identity};
 
 /// The longest that a target may become unless the caller says otherwise, in bytes.
@@ -32,7 +38,7 @@ pub enum To<'a> {
     Replace,
     /// To a new file, which has that name once all of it is written and synced. The target stays as it is.
     New(&'a Path),
-    /// Into the target as it stands. An interruption leaves it half written; the same replay finishes it.
+    /// Into the target as it stands. An interruption leaves it half written, and its sidecar says so; the same replay finishes it.
     InPlace,
 }
 
@@ -46,6 +52,12 @@ pub struct Replay<'l> {
     /// Kept open to the end: closing any handle of a file gives up this process's record locks on it.
     base: Option<(Box<dyn VfsFile>, u64)>,
     until: Until,
+    /// The log's lock is held already.
+    locked: bool,
+    /// What the log's first header says, where the format keeps sidecars.
+    identity: Option<Identity>,
+    /// What the sidecar said when the replay was looked into.
+    said: Option<Slot>,
     /// What it does.
     pub survey: Survey,
 }
@@ -88,7 +100,11 @@ impl<'l> Replay<'l> {
             Some((base, len)) => head(&**base, *len).map_err(|source| Error::read(target, source))?,
             None => Vec::new(),
         };
-        let survey = Survey::of(log, until, base.as_ref().map_or(0, |(_, len)| *len), &head, progress)?;
+        let identity = log.format().identity(&log.head(0, HEAD_LEN)?);
+        // One that cannot be read is in the way of some replays only; `permits` says of which.
+        let said = identity.and_then(|_| sidecar::look(disk, &file).ok().flatten());
+        let len = base.as_ref().map_or(0, |(_, len)| *len);
+        let survey = Survey::of(log, until, (len, &head), said.map(|slot| slot.mark.high), progress)?;
         if survey.len_max > target_max {
             let why = format!(
                 "the replay would make it {} bytes long, over {target_max}; --max-target-size BYTES permits more",
@@ -100,7 +116,14 @@ impl<'l> Replay<'l> {
             let why = format!("its first commit is at {}, behind what --until names", log.format().position(first));
             return Err(Error::refused(log.path(), why));
         }
-        Ok(Self { log, target: target.into(), file, base, until, survey })
+        Ok(Self { log, target: target.into(), file, base, until, locked: false, identity, said, survey })
+    }
+
+    /// The caller is the writer of the log: it holds the lock itself, and writes nothing until this is done.
+    #[must_use]
+    pub fn by_the_writer(mut self) -> Self {
+        self.locked = true;
+        self
     }
 
     /// The verdict that the result is subject to: what is damaged behind the commit that was asked for is no concern of it.
@@ -112,17 +135,24 @@ impl<'l> Replay<'l> {
     /// the damage, and [`verdict`](Self::verdict) says that more is missing.
     ///
     /// # Errors
-    /// [`Error::Refused`].
+    /// [`Error::Refused`], also by what the target's sidecar says; as [`sidecar::look`].
     pub fn permits(&self, to: To<'_>) -> Result<()> {
         let damaged = matches!(self.verdict(), Verdict::Corrupt | Verdict::Incomplete);
         match to {
             To::New(path) if self.log.claims(path) => {
                 Err(Error::refused(path, "it would be taken for a segment of the log; name a file elsewhere"))
             }
-            To::New(path) => durable::must_be_free(&**self.log.disk(), path),
+            To::New(path) => self.must_be_free(path),
             To::Replace | To::InPlace if damaged => Err(Error::refused(&self.target, self.why_not())),
-            To::Replace | To::InPlace => Ok(()),
+            To::Replace | To::InPlace => self.agrees(),
         }
+    }
+
+    fn must_be_free(&self, path: &Path) -> Result<()> {
+        let disk = &**self.log.disk();
+        durable::must_be_free(disk, path)?;
+        // It would be taken to speak of the new file.
+        if self.identity.is_some() { durable::must_be_free(disk, &sidecar::path_of(path)) } else { Ok(()) }
     }
 
     fn why_not(&self) -> String {
@@ -148,17 +178,26 @@ impl<'l> Replay<'l> {
         let disk = &**self.log.disk();
         let _lock = match to {
             To::New(_) => None,
+            To::Replace | To::InPlace if self.locked => None,
             To::Replace | To::InPlace => Some(locks::hold(disk, &self.lock())?),
         };
         match (to, &self.base) {
             (To::New(path), _) => self.to_temp(path, progress)?.finish(Temp::place_new),
-            (To::Replace | To::InPlace, None) => self.to_temp(&self.file, progress)?.finish(Temp::place_new),
-            (To::Replace, Some(_)) => self.to_temp(&self.file, progress)?.finish(Temp::replace),
+            (To::Replace | To::InPlace, None) => {
+                let made = self.to_temp(&self.file, progress)?;
+                self.stated(to, || made.finish(Temp::place_new))
+            }
+            (To::Replace, Some(_)) => {
+                let made = self.to_temp(&self.file, progress)?;
+                self.stated(to, || made.finish(Temp::replace))
+            }
             (To::InPlace, Some(_)) => {
                 let file = durable::open_for_change(disk, &self.file)?;
-                let applied = self.apply(&*file, &self.file, progress)?;
-                durable::sync(&*file, &self.file)?;
-                Ok(applied)
+                self.stated(to, || {
+                    let applied = self.apply(&*file, &self.file, progress)?;
+                    durable::sync(&*file, &self.file)?;
+                    Ok(applied)
+                })
             }
         }
     }
@@ -171,13 +210,17 @@ impl<'l> Replay<'l> {
         }
     }
 
+    /// What a file in the target's place, or beside it, has its mode and owner from.
+    fn like(&self) -> Result<Option<Stat>> {
+        let stat = |(file, _): &(Box<dyn VfsFile>, u64)| file.stat();
+        self.base.as_ref().map(stat).transpose().map_err(|source| Error::read(&self.target, source))
+    }
+
     fn to_temp(&self, path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Finished> {
-        let read = |source| Error::read(&self.target, source);
-        let like = self.base.as_ref().map(|(file, _)| file.stat().map_err(read)).transpose()?;
-        let temp = Temp::file(self.log.disk(), path, like.as_ref())?;
+        let temp = Temp::file(self.log.disk(), path, self.like()?.as_ref())?;
         if let Some((file, len)) = &self.base {
             let kept = if self.log.format().paged() { self.survey.len.min(*len) } else { *len };
-            durable::copy_prefix(&**file, &self.target, kept, temp.handle(), temp.path())?;
+            durable::copy_prefix(&**file, &self.target, kept, temp.handle(), temp.path(), &mut |_| ())?;
         }
         let applied = self.apply(temp.handle(), temp.path(), progress)?;
         Ok(Finished { temp, applied })

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display};
 
+use crate::decode::{Hidden, Opening};
 use crate::error::Result;
 use crate::format::Format;
 use crate::log::Log;
@@ -48,6 +49,18 @@ pub struct Totals {
     pub committed_records: u64,
 }
 
+/// What a program wrote that went on appending behind a torn tail instead of cutting it. All of it is behind the tear, where a normal
+/// recovery does not look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppendedBehind {
+    /// Where the tear begins.
+    pub tear: Place,
+    /// Intact records behind it, those included that damage hides from a reading.
+    pub records: u64,
+    /// Transactions behind it, by their numbers.
+    pub transactions: u64,
+}
+
 /// What is known of a log after a scan.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -72,7 +85,12 @@ pub struct Report {
     pub unwritten_bytes: u64,
     /// Commits at the tail that nothing proves durable or not.
     pub undecided: u64,
+    /// The numbers of the transactions prove that a program wrote on behind the first damage, which is a tear.
+    pub appended_behind: Option<AppendedBehind>,
     evidence: Evidence,
+    tear: Option<Tear>,
+    /// Intact records that damage hides.
+    hidden: u64,
     broken: Option<BrokenPromise>,
     /// A segment before the present one has a fault.
     hit_before: bool,
@@ -91,6 +109,16 @@ struct Leftover {
     only: bool,
 }
 
+/// The first damage, which may turn out to be a tear that something was written behind.
+#[derive(Clone, Copy, Debug)]
+struct Tear {
+    place: Place,
+    /// The number of the transaction that follows those before it; 0 where it is not known.
+    next: u64,
+    /// The number of the last behind it.
+    last: u64,
+}
+
 /// Damage below a promise.
 #[derive(Clone, Copy, Debug)]
 struct BrokenPromise {
@@ -106,6 +134,8 @@ struct Current {
     before: Tally,
     behind: Tally,
     header_end: Option<u64>,
+    /// The number of its first transaction, by its header.
+    first: u64,
     lowest_fault: Option<u64>,
     /// Where the first space begins that looks as if it had never been written.
     lowest_unwritten: Option<u64>,
@@ -132,6 +162,9 @@ impl Report {
             stale_bytes: 0,
             unwritten_bytes: 0,
             undecided: 0,
+            appended_behind: None,
+            tear: None,
+            hidden: 0,
             evidence: Evidence { promising: format.commits_promise(), ..Evidence::default() },
             broken: None,
             hit_before: false,
@@ -193,7 +226,7 @@ impl Report {
         self.current.seen = self.current.seen.max(span.end());
         match span.kind {
             Kind::Padding | Kind::Record(_) => {}
-            Kind::Header => self.header(&span, found.durable),
+            Kind::Header => self.header(found),
             Kind::Stale => self.stale_bytes += span.len,
             Kind::Unwritten => {
                 self.unwritten_bytes += span.len;
@@ -202,6 +235,7 @@ impl Report {
             Kind::Gap(_) => self.fault(span),
             Kind::Damage(_) | Kind::Torn(_) => {
                 self.fault(span);
+                self.hide(&found.hidden);
                 if self.format.commits_promise() {
                     self.tally().claim(found.claims, found.claims_end);
                     self.tally().promise(found.durable);
@@ -257,6 +291,10 @@ impl Report {
         self.close_segment();
         self.current = Current::default();
         self.evidence.commit_behind = self.beyond.commits > 0;
+        if let (Some(appended), Some(tear)) = (&mut self.appended_behind, self.tear) {
+            appended.records = self.beyond.records + self.hidden;
+            appended.transactions = tear.last.saturating_add(1).saturating_sub(tear.next);
+        }
         if self.row().label == 'I' {
             // Everything behind the last good frame is of the transaction that was rolled back, or older.
             self.stale_bytes = self.bytes - self.prefix.end.offset - self.unwritten_bytes;
@@ -294,12 +332,29 @@ impl Report {
         if self.fault_count > 0 { &mut self.current.behind } else { &mut self.current.before }
     }
 
-    fn header(&mut self, span: &Span, durable: u64) {
-        self.tally().promise(durable);
+    fn header(&mut self, found: &Found<'_>) {
+        self.tally().promise(found.durable);
         self.evidence.continued |= self.hit_before;
         if self.fault_count == 0 {
-            self.current.header_end = Some(span.end());
+            self.current.header_end = Some(found.span.end());
+            self.current.first = found.transaction;
         }
+    }
+
+    /// Takes commits into account that damage hides.
+    fn hide(&mut self, hidden: &Hidden) {
+        let behind = &mut self.current.behind;
+        behind.opening.join(hidden.opening);
+        behind.number = if hidden.last > 0 { hidden.last } else { behind.number };
+        self.hidden += hidden.records;
+    }
+
+    /// Whether a transaction behind a tear in this segment has the number that follows the last before it, and does not begin where the
+    /// damage does. Then what is damaged was none: a program that came up again wrote on behind it.
+    fn goes_on(&self, tear: &Tear, behind: &Tally) -> bool {
+        let Opening { transaction, first } = behind.opening;
+        let torn = tear.place.offset;
+        tear.next > 0 && transaction == tear.next && first > torn && self.format.may_hold_tear(torn, first)
     }
 
     fn fault(&mut self, span: Span) {
@@ -311,14 +366,27 @@ impl Report {
         if let Kind::Gap(_) = span.kind {
             self.evidence.gap = true;
         } else {
+            if self.fault_count == 1 {
+                let Current { before, first, .. } = &self.current;
+                let next = if before.number > 0 { before.number.saturating_add(1) } else { *first };
+                self.tear = Some(Tear { place: place_of(&span), next, last: 0 });
+            }
             self.evidence.fault = true;
             self.current.lowest_fault.get_or_insert(span.offset);
         }
     }
 
     fn close_segment(&mut self) {
-        let Current { segment, seen, mut before, mut behind, header_end, lowest_fault, lowest_unwritten } =
+        let Current { segment, seen, mut before, mut behind, header_end, lowest_fault, lowest_unwritten, .. } =
             std::mem::take(&mut self.current);
+        if let Some(mut tear) = self.tear {
+            if tear.place.segment == segment && self.goes_on(&tear, &behind) {
+                self.evidence.appended = true;
+                self.appended_behind = Some(AppendedBehind { tear: tear.place, records: 0, transactions: 0 });
+            }
+            tear.last = if behind.number > 0 { behind.number } else { tear.last };
+            self.tear = Some(tear);
+        }
         self.bytes += seen;
         let promise = before.durable.max(behind.durable);
         before.promise(promise);
@@ -340,6 +408,10 @@ impl Report {
         self.prefix.absorb(segment, &before);
         self.beyond.absorb(segment, &behind);
     }
+}
+
+fn place_of(span: &Span) -> Place {
+    Place { segment: span.segment, offset: span.offset }
 }
 
 impl Totals {
@@ -377,6 +449,10 @@ impl Display for Proof<'_> {
                 damage.offset
             ),
             ('D', _) => write!(f, "a later segment continues the log: it is begun only when the one before is whole"),
+            ('K', _) => write!(
+                f,
+                "the transactions' numbers go on over the damage, so it never was one: a program came up again and wrote on behind it",
+            ),
             ('G', _) => write!(
                 f,
                 "{} intact behind the damage, {} of them commit{}: they were written later, so what stood before was whole",

@@ -6,14 +6,16 @@
 //! 3. What follows the last good record waits in `doubt`. Something good behind it makes it damage; the end of the log
 //!    makes it a torn tail. Stale and unwritten bytes stay what they are unless something good follows them.
 //! 4. A decoder that needs more than the segment has left has met a cut.
+//! 5. Damage in a file is believed after a second look, for the file may be written meanwhile.
 
 mod doubt;
+mod look;
 
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 
-use crate::decode::{Begin, Class, Decode, Fork, HEAD_LEN, Input, Meta, Need, Plain, Step, Testimony};
+use crate::decode::{Begin, Class, Decode, Fork, HEAD_LEN, Hidden, Input, Meta, Need, Plain, Step, Testimony};
 use crate::error::{Error, Result};
 use crate::format::Record;
 use crate::log::Log;
@@ -21,6 +23,7 @@ use crate::span::{Fault, Kind, Piece, Span};
 use crate::tally::Tally;
 use crate::window::{WINDOW, Window};
 use doubt::{Body, Doubt, Item};
+use look::Looks;
 
 /// The largest record that is joined from pieces, in bytes, unless [`Scan::record_max`] says otherwise.
 pub const RECORD_MAX: usize = 16 * 1024 * 1024;
@@ -44,6 +47,26 @@ pub struct Found<'a> {
     pub claims: u64,
     /// Where the last of these ends.
     pub claims_end: u64,
+    /// By a header: the number of the first transaction behind it; 0 where it does not say.
+    pub transaction: u64,
+    /// In damage: intact commits that it hides.
+    pub hidden: Hidden,
+}
+
+impl Found<'_> {
+    /// A span about which there is nothing else to say.
+    pub fn of(span: Span) -> Self {
+        Self {
+            span,
+            record: None,
+            header: None,
+            durable: 0,
+            claims: 0,
+            claims_end: 0,
+            transaction: 0,
+            hidden: Hidden::default(),
+        }
+    }
 }
 
 /// Reads a log from its beginning to its end.
@@ -58,6 +81,7 @@ pub struct Scan<'l> {
     ready: VecDeque<Item>,
     open: Open,
     doubt: Doubt,
+    looks: Looks,
 }
 
 /// The pieces of a record whose end has not come yet.
@@ -86,6 +110,7 @@ impl<'l> Scan<'l> {
             ready: VecDeque::new(),
             open: Open::default(),
             doubt: Doubt::default(),
+            looks: Looks::default(),
         }
     }
 
@@ -116,6 +141,11 @@ impl<'l> Scan<'l> {
         self.window.as_ref().map_or(0, Window::offset)
     }
 
+    /// How often bytes turned out to be written meanwhile, and were read again.
+    pub fn returns(&self) -> u64 {
+        self.looks.met
+    }
+
     /// The decoder, as it stands.
     pub fn decoder(&self) -> &(dyn Decode + Send) {
         &*self.decoder
@@ -130,7 +160,9 @@ impl<'l> Scan<'l> {
         assert!(self.is_quiet(), "a jump out of doubt");
         let source = self.log.source(self.segment)?;
         let buffer = self.window.take().map(Window::into_buffer).unwrap_or_default();
-        self.window = Some(Window::new(source, fork.offset, self.chunk, buffer));
+        let window = Window::new(source, fork.offset, self.chunk, buffer);
+        self.looks.mark(&window, &*fork.decoder);
+        self.window = Some(window);
         self.decoder = fork.decoder;
         while self.offset() < fork.counts_from {
             let Some(Step { len, class: Class::Padding }) = self.step()? else { break };
@@ -141,7 +173,12 @@ impl<'l> Scan<'l> {
 
     /// Nothing waits to be yielded or judged.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.ready.is_empty() && self.doubt.is_empty() && self.open.spans.is_empty()
+        self.ready.is_empty() && self.is_sure() && !self.looks.is_open()
+    }
+
+    /// Nothing that was read waits for what comes next.
+    fn is_sure(&self) -> bool {
+        self.doubt.is_empty() && self.open.spans.is_empty()
     }
 
     /// The next span, or `None` behind the last.
@@ -154,7 +191,7 @@ impl<'l> Scan<'l> {
             let taken = |range: Range<usize>| self.window.as_ref().map_or(&[][..], |window| window.taken(range));
             let (head, payload) = (taken(at..at + body.start), taken(at + body.start..at + body.end));
             let record = Some(Record { meta, head, payload });
-            return Ok(Some(Found { span, record, header: None, durable: 0, claims: 0, claims_end: 0 }));
+            return Ok(Some(Found { record, ..Found::of(span) }));
         }
         let item = loop {
             if let Some(item) = self.ready.pop_front() {
@@ -202,7 +239,14 @@ impl<'l> Scan<'l> {
             return Ok(());
         }
         let Some(window) = &mut self.window else { return Ok(()) };
-        let stop = skim(window, &mut *self.decoder, tally, until, progress).map_err(|source| Error::Read {
+        let looks = &mut self.looks;
+        let mut watch = |window: &Window, decoder: Option<&dyn Decode>| {
+            progress(window.offset());
+            if let Some(decoder) = decoder {
+                looks.mark(window, decoder);
+            }
+        };
+        let stop = skim(window, &mut *self.decoder, tally, until, &mut watch).map_err(|source| Error::Read {
             path: self.log.segment_path(self.segment).into(),
             offset: Some(window.offset()),
             source,
@@ -217,12 +261,12 @@ impl<'l> Scan<'l> {
     fn lend(&self, item: Item) -> Found<'_> {
         let taken = |range: Range<usize>| self.window.as_ref().map_or(&[][..], |window| window.taken(range));
         let mut found = Found {
-            span: item.span,
-            record: None,
-            header: None,
             durable: item.durable,
             claims: item.claims,
             claims_end: item.claims_end,
+            transaction: item.transaction,
+            hidden: item.hidden,
+            ..Found::of(item.span)
         };
         match item.body {
             Body::None => {}
@@ -252,12 +296,18 @@ impl<'l> Scan<'l> {
             next: head.as_deref(),
         });
         let source = self.log.source(self.segment)?;
-        self.window = Some(Window::new(source, 0, self.chunk, std::mem::take(&mut self.buffer)));
+        let window = Window::new(source, 0, self.chunk, std::mem::take(&mut self.buffer));
+        self.looks.begin(&window, &*self.decoder);
+        self.window = Some(window);
         Ok(true)
     }
 
     fn fill(&mut self, need: usize) -> Result<()> {
+        let sure = self.is_sure();
         let Some(window) = &mut self.window else { return Ok(()) };
+        if sure {
+            self.looks.mark(window, &*self.decoder);
+        }
         window.fill(need).map_err(|source| Error::Read {
             path: self.log.segment_path(self.segment).into(),
             offset: Some(window.offset()),
@@ -289,6 +339,10 @@ impl<'l> Scan<'l> {
     fn settle(&mut self, step: Step) -> Result<Option<Item>> {
         let Some(window) = &mut self.window else { return Ok(None) };
         let offset = window.offset();
+        self.looks.first_step(window, &step);
+        if step.class.is_doubtful() {
+            self.looks.doubt(window, &step, &*self.decoder);
+        }
         let at = window.take(step.len);
         let shift = |range: Range<usize>| at + range.start..at + range.end;
         let span = |kind| Span { segment: self.segment, offset, len: step.len as u64, kind };
@@ -303,11 +357,11 @@ impl<'l> Scan<'l> {
             }
             Class::Record { piece, body, meta } => {
                 let (span, body) = (span(Kind::Record(piece)), shift(body));
-                return Ok(self.join(span, body, meta));
+                return self.join(span, body, meta);
             }
-            Class::Header { durable } => {
+            Class::Header { durable, transaction } => {
                 let body = Body::Header(at..at + step.len);
-                Item { durable, ..Item::new(span(Kind::Header), body) }
+                Item { durable, transaction, ..Item::new(span(Kind::Header), body) }
             }
             Class::Gap(gap) => Item::new(span(Kind::Gap(gap)), Body::None),
             Class::Padding => {
@@ -317,33 +371,45 @@ impl<'l> Scan<'l> {
             Class::Stale => return self.doubted(Item::new(span(Kind::Stale), Body::None)),
             Class::Unwritten => return self.doubted(Item::new(span(Kind::Unwritten), Body::None)),
             Class::Damage { fault, claims_commit } => {
-                let Testimony { durable, commits, end } = self.decoder.testimony();
+                let Testimony { durable, commits, end, hidden } = self.decoder.testimony();
                 let item = Item::new(span(Kind::Damage(fault)), Body::None);
                 let claims_end = if claims_commit { item.span.end() } else { end };
-                return self.doubted(Item { claims: commits + u64::from(claims_commit), claims_end, durable, ..item });
+                return self.doubted(Item {
+                    claims: commits + u64::from(claims_commit),
+                    claims_end,
+                    durable,
+                    hidden,
+                    ..item
+                });
             }
             Class::Newer { what, value } => {
                 let path = self.log.segment_path(self.segment).into();
                 return Err(Error::TooNew { path, offset, what, value });
             }
         };
-        Ok(self.good(item))
+        self.good(item)
     }
 
     /// Something intact: what was in doubt before it is damage.
-    fn good(&mut self, item: Item) -> Option<Item> {
+    fn good(&mut self, item: Item) -> Result<Option<Item>> {
         let within = matches!(item.span.kind, Kind::Header) && !self.open.spans.is_empty();
         if within {
             self.open.spans.push(item.span);
-            return None;
+            return Ok(None);
         }
-        if self.doubt.is_empty() && self.open.spans.is_empty() {
-            return Some(item);
+        if let Body::Record { meta: Meta { commit: Some(_), .. }, .. } = item.body {
+            self.committed()?;
+        }
+        let proven = matches!(item.span.kind, Kind::Damage(_));
+        if self.is_sure() && !proven {
+            return Ok(Some(item));
         }
         self.abandon();
-        self.ready.extend(self.doubt.resolve_before_good());
-        self.ready.push_back(item);
-        None
+        if self.confirm(self.doubt.start().unwrap_or(item.span.offset))? {
+            self.ready.extend(self.doubt.resolve_before_good());
+            self.ready.push_back(item);
+        }
+        Ok(None)
     }
 
     fn fill_between(&mut self, span: Span) -> Option<Item> {
@@ -388,24 +454,24 @@ impl<'l> Scan<'l> {
     }
 
     /// A piece of a record. The last one brings the others out.
-    fn join(&mut self, span: Span, body: Range<usize>, meta: Meta) -> Option<Item> {
+    fn join(&mut self, span: Span, body: Range<usize>, meta: Meta) -> Result<Option<Item>> {
         let begins = matches!(span.kind, Kind::Record(Piece::First));
         if begins {
             self.abandon();
             self.open.joined.clear();
         } else if self.open.spans.is_empty() {
             self.doubt.push(Item::new(Span { kind: Kind::Damage(Fault::Orphan), ..span }, Body::None));
-            return None;
+            return Ok(None);
         }
         let payload = self.window.as_ref().map_or(&[][..], |window| window.taken(body));
         if self.open.joined.len() + payload.len() > self.record_max || self.open.spans.len() >= PIECES_MAX {
             self.open.spans.push(span);
             self.abandon();
-            return None;
+            return Ok(None);
         }
         self.open.joined.extend_from_slice(payload);
         self.open.spans.push(span);
-        if matches!(span.kind, Kind::Record(Piece::Last)) {
+        if matches!(span.kind, Kind::Record(Piece::Last)) && self.confirm(self.doubt.start().unwrap_or(span.offset))? {
             self.ready.extend(self.doubt.resolve_before_good());
             let spans = self.open.spans.drain(..).map(|span| Item::new(span, Body::None));
             self.ready.extend(spans);
@@ -413,7 +479,7 @@ impl<'l> Scan<'l> {
                 last.body = Body::Joined(meta);
             }
         }
-        None
+        Ok(None)
     }
 
     /// The open record has no end: its pieces are damage.
@@ -424,14 +490,16 @@ impl<'l> Scan<'l> {
     }
 
     fn end_segment(&mut self) -> Result<()> {
+        self.abandon();
+        if let Some(start) = self.doubt.start().filter(|_| self.doubt.has_damage())
+            && !self.confirm(start)?
+        {
+            return Ok(());
+        }
+        self.not_cut()?;
         let Some(window) = self.window.take() else { return Ok(()) };
         let len = window.offset();
-        if let Some(was) = window.file_len().filter(|&was| was > len) {
-            let path = self.log.segment_path(self.segment).into();
-            return Err(Error::Changed { path, was, now: len });
-        }
         self.buffer = window.into_buffer();
-        self.abandon();
         let missing = self.decoder.end(len);
         let span = |kind| Span { segment: self.segment, offset: len, len: 0, kind };
         if let Some(Class::Damage { fault, .. }) = missing {
@@ -440,7 +508,9 @@ impl<'l> Scan<'l> {
         }
         let last = self.segment as usize + 1 == self.log.segments().len();
         self.ready.extend(self.doubt.resolve_at_end(last));
-        if let Some(Class::Gap(gap)) = missing {
+        if let Some(Class::Gap(gap)) = missing
+            && !self.log.went_on(gap)
+        {
             self.ready.push_back(Item::new(span(Kind::Gap(gap)), Body::None));
         }
         self.segment += 1;
@@ -449,12 +519,13 @@ impl<'l> Scan<'l> {
 }
 
 /// Counts good records up to `until` or the end of the segment, or to the first step that is something else: that step.
+/// `watch` sees the window after each reading, and the decoder if it stands at the window's beginning.
 pub(crate) fn skim(
     window: &mut Window,
     decoder: &mut dyn Decode,
     tally: &mut Tally,
     until: Option<u64>,
-    progress: &mut dyn FnMut(u64),
+    watch: &mut dyn FnMut(&Window, Option<&dyn Decode>),
 ) -> io::Result<Option<Step>> {
     loop {
         let left = until.map_or(u64::MAX, |until| until - window.offset());
@@ -463,7 +534,7 @@ pub(crate) fn skim(
         let input = Input { bytes, offset: window.offset(), end: window.ended() };
         let (taken, stop) = decoder.skim(&input, tally);
         window.take(taken);
-        progress(window.offset());
+        watch(window, stop.is_err().then_some(&*decoder));
         match stop {
             Ok(step) => return Ok(Some(step)),
             Err(Need(need)) if window.ended() || need as u64 > left - taken as u64 => return Ok(None),

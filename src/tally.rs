@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::decode::{Commit, Meta};
+use crate::decode::{Commit, Meta, Opening};
 
 /// What a run of good records of one segment comes to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,10 @@ pub struct Tally {
     pub last: Option<u64>,
     /// Offset behind the last record.
     pub end: Option<u64>,
+    /// The lowest number of its commits, whole or not.
+    pub opening: Opening,
+    /// Number of the last commit that counts as a transaction, whole or not; 0 where there is none, or it is not known.
+    pub number: u64,
     /// The last whole commit.
     pub committed: Option<Committed>,
     /// The highest promise met: all below it had reached the disk.
@@ -73,6 +77,10 @@ impl Tally {
     #[inline(never)]
     fn commit(&mut self, meta: &Meta, commit: &Commit, end: u64) {
         self.commits += 1;
+        self.opening.join(Opening { transaction: meta.transaction, first: commit.first.unwrap_or(0) });
+        if commit.counts {
+            self.number = meta.transaction;
+        }
         // Also where damage hit a part of the transaction: whether it had been acknowledged is what nobody knows.
         if commit.counts && self.promising {
             self.unproven.push(end);
@@ -111,6 +119,8 @@ impl Tally {
         self.commits += next.commits;
         self.first = self.first.or(next.first);
         self.last = next.last.or(self.last);
+        self.opening.join(next.opening);
+        self.number = if next.number > 0 { next.number } else { self.number };
         self.end = next.end.or(self.end);
         self.promise(next.durable);
         self.unproven.append(next.unproven);

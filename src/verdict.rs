@@ -15,7 +15,7 @@ pub enum Verdict {
     TornTail,
     /// A segment is missing, doubled, foreign or out of order; what is there is intact.
     Incomplete,
-    /// Acknowledged bytes are damaged, with the proof.
+    /// Acknowledged bytes are damaged or out of reach, with the proof.
     Corrupt,
 }
 
@@ -57,6 +57,8 @@ pub struct Evidence {
     pub promised: bool,
     /// A later segment continues behind some damage.
     pub continued: bool,
+    /// The transactions' numbers go on over the first damage, and what is damaged was none: a program wrote on behind a tear.
+    pub appended: bool,
     /// Every commit of this format carries a promise, so that where none covers the damage a crash explains it.
     pub promising: bool,
     /// An intact commit stands behind the damage.
@@ -78,17 +80,23 @@ pub struct Row {
 }
 
 /// The decision table. Exactly one row fits any evidence.
-pub const ROWS: [Row; 10] = [
-    row('A', "00-----", Verdict::Clean, "nothing is wrong, nothing is missing"),
-    row('B', "01-----", Verdict::Incomplete, "what is there is intact, but not all of it is there"),
-    row('C', "1-1----", Verdict::Corrupt, "the log itself says that the damaged bytes had been synced"),
-    row('D', "1-01---", Verdict::Corrupt, "a later segment is begun only when the one before is whole"),
-    row('E', "10001--", Verdict::TornTail, "no promise covers the damage: a crash before the next sync explains it"),
-    row('F', "11001--", Verdict::Incomplete, "a torn tail, and a missing segment besides"),
-    row('G', "1-0001-", Verdict::Corrupt, "a later commit is intact, so what it follows was once whole"),
-    row('H', "110000-", Verdict::Incomplete, "a torn tail, and a missing segment besides"),
-    row('I', "1000001", Verdict::Clean, "frames of a rolled-back transaction, which the next one will overwrite"),
-    row('J', "1000000", Verdict::TornTail, "nothing committed follows: a write that never finished explains it"),
+pub const ROWS: [Row; 11] = [
+    row('A', "00------", Verdict::Clean, "nothing is wrong, nothing is missing"),
+    row('B', "01------", Verdict::Incomplete, "what is there is intact, but not all of it is there"),
+    row('C', "1-1-----", Verdict::Corrupt, "the log itself says that the damaged bytes had been synced"),
+    row('D', "1-01----", Verdict::Corrupt, "a later segment is begun only when the one before is whole"),
+    row(
+        'K',
+        "1-001---",
+        Verdict::Corrupt,
+        "a program went on appending behind a torn tail: cutting there loses what it wrote",
+    ),
+    row('E', "100001--", Verdict::TornTail, "no promise covers the damage: a crash before the next sync explains it"),
+    row('F', "110001--", Verdict::Incomplete, "a torn tail, and a missing segment besides"),
+    row('G', "1-00001-", Verdict::Corrupt, "a later commit is intact, so what it follows was once whole"),
+    row('H', "1100000-", Verdict::Incomplete, "a torn tail, and a missing segment besides"),
+    row('I', "10000001", Verdict::Clean, "frames of a rolled-back transaction, which the next one will overwrite"),
+    row('J', "10000000", Verdict::TornTail, "nothing committed follows: a write that never finished explains it"),
 ];
 
 const fn row(label: char, pattern: &'static str, verdict: Verdict, why: &'static str) -> Row {
@@ -96,14 +104,23 @@ const fn row(label: char, pattern: &'static str, verdict: Verdict, why: &'static
 }
 
 impl Evidence {
-    fn answers(&self) -> [bool; 7] {
-        [self.fault, self.gap, self.promised, self.continued, self.promising, self.commit_behind, self.leftover]
+    fn answers(&self) -> [bool; 8] {
+        [
+            self.fault,
+            self.gap,
+            self.promised,
+            self.continued,
+            self.appended,
+            self.promising,
+            self.commit_behind,
+            self.leftover,
+        ]
     }
 
     /// The row that fits.
     pub fn judge(&self) -> &'static Row {
         let mut rows = ROWS.iter().filter(|row| row.fits(self));
-        // The test below walks all 2^7 combinations: exactly one row fits each.
+        // The test below walks all 2^8 combinations: exactly one row fits each.
         rows.next().expect("a row for every evidence")
     }
 }
@@ -129,16 +146,17 @@ mod tests {
             gap: bit(1),
             promised: bit(2),
             continued: bit(3),
-            promising: bit(4),
-            commit_behind: bit(5),
-            leftover: bit(6),
+            appended: bit(4),
+            promising: bit(5),
+            commit_behind: bit(6),
+            leftover: bit(7),
         }
     }
 
     #[test]
-    fn exactly_one_row_fits_each_of_the_128_combinations() {
+    fn exactly_one_row_fits_each_of_the_256_combinations() {
         let mut met = std::collections::BTreeSet::new();
-        for bits in 0..128 {
+        for bits in 0..=255 {
             let fitting: Vec<char> = ROWS.iter().filter(|row| row.fits(&evidence(bits))).map(|row| row.label).collect();
             assert_eq!(fitting.len(), 1, "{:?} fits {fitting:?}", evidence(bits));
             met.extend(fitting);
@@ -148,9 +166,14 @@ mod tests {
 
     #[test]
     fn more_evidence_of_loss_never_gives_a_milder_verdict() {
-        let worse: [fn(&mut Evidence); 4] =
-            [|e| e.gap = true, |e| e.promised = true, |e| e.continued = true, |e| e.fault = true];
-        for bits in 0..128 {
+        let worse: [fn(&mut Evidence); 5] = [
+            |e| e.gap = true,
+            |e| e.promised = true,
+            |e| e.continued = true,
+            |e| e.appended = true,
+            |e| e.fault = true,
+        ];
+        for bits in 0..=255 {
             for add in worse {
                 let (before, mut after) = (evidence(bits), evidence(bits));
                 add(&mut after);
@@ -160,10 +183,10 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_tail_or_better_is_never_said_of_bytes_that_were_promised() {
-        for bits in 0..128 {
+    fn a_torn_tail_or_better_is_never_said_where_cutting_loses_what_was_written_later() {
+        for bits in 0..=255 {
             let evidence = evidence(bits);
-            if evidence.fault && (evidence.promised || evidence.continued) {
+            if evidence.fault && (evidence.promised || evidence.continued || evidence.appended) {
                 assert_eq!(evidence.judge().verdict, Verdict::Corrupt, "{evidence:?}");
             }
         }

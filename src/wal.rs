@@ -37,9 +37,11 @@
 //!
 //! - [`transaction`], `group`, `writer`: from changes to bytes on the disk;
 //! - [`recovery`], [`committed`]: from the disk to what was committed;
+//! - [`durable_file`]: a file that is changed through a log;
 //! - [`options`], [`error`].
 
 pub mod committed;
+pub mod durable_file;
 pub mod error;
 mod group;
 pub mod options;
@@ -50,8 +52,10 @@ mod writer;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use committed::{Committed, Entries, Logged};
+pub use durable_file::DurableFile;
 pub use error::{Result, WalError};
 pub use options::{Durability, Options};
 pub use recovery::Recovery;
@@ -78,6 +82,9 @@ pub struct Wal {
     disk: Disk,
     group: Group,
     recovery: Recovery,
+    /// A sync of the directory failed behind a removal. Later ones may do nothing for it and succeed; were another segment removed
+    /// then, a power cut could bring back the one below it, and leave a gap.
+    keeps_all: AtomicBool,
     /// Held to the end.
     _lock: Box<dyn VfsFile>,
 }
@@ -101,7 +108,14 @@ impl Wal {
         let found = recovery::recover(&disk, path, options.target_id)?;
         let writer = Writer::new(disk.clone(), path, options.layout(), found.recovery.end);
         let group = Group::new(path, disk.clone(), options.limits(), (found.last, found.time_ns), found.next, writer);
-        Ok(Self { path: path.into(), disk, group, recovery: found.recovery, _lock: lock })
+        Ok(Self {
+            path: path.into(),
+            disk,
+            group,
+            recovery: found.recovery,
+            keeps_all: AtomicBool::new(false),
+            _lock: lock,
+        })
     }
 
     /// Begins a transaction. It holds nothing up: other threads commit meanwhile, and the order in the log is that of the commits.
@@ -123,10 +137,11 @@ impl Wal {
     ///
     /// # Errors
     /// [`Error::Usage`] where nothing was committed at `applied` or behind; [`WalError::DurabilityUnknown`]; [`Error::Write`] where an old
-    /// segment could not be removed: the next checkpoint tries again.
+    /// segment could not be removed: the checkpoint is on the disk, and the next one tries again, or the first after the next opening
+    /// where it was the sync of a removal that failed.
     pub fn checkpoint(&self, applied: Lsn, target_len: u64) -> Result<()> {
         let redo_lsn = self.group.checkpoint(applied, target_len)?;
-        self.remove_below(redo_lsn.segment())
+        if self.keeps_all.load(Ordering::Acquire) { Ok(()) } else { self.remove_below(redo_lsn.segment()) }
     }
 
     /// The lowest goes first, and each is gone from the disk before the next goes, so that a crash leaves no gap.
@@ -137,7 +152,8 @@ impl Wal {
         old.sort();
         for (_, name) in old {
             durable::remove(&*self.disk, &self.path.join(name))?;
-            durable::sync_dir(&*self.disk, &self.path)?;
+            durable::sync_dir(&*self.disk, &self.path)
+                .inspect_err(|_| self.keeps_all.store(true, Ordering::Release))?;
         }
         Ok(())
     }
@@ -192,7 +208,11 @@ fn make_folder(disk: &Disk, path: &Path) -> Result<()> {
         Ok(_) => Err(Error::Usage(format!("{}: a log is a directory, and this is none", crate::shown(path))).into()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             disk.create_folder(path, FOLDER_MODE).map_err(|source| Error::write(path, "create", source))?;
-            Ok(durable::sync_dir(&**disk, durable::folder_of(path))?)
+            durable::sync_dir(&**disk, durable::folder_of(path)).inspect_err(|_| {
+                // Later syncs may do nothing for this name and succeed. The next opening is to make it anew.
+                let _ = disk.remove_folder(path);
+            })?;
+            Ok(())
         }
         Err(source) => Err(Error::read(path, source).into()),
     }

@@ -136,6 +136,24 @@ impl Window {
         }
     }
 
+    /// Begins again at `offset`, with fresh bytes. Not for streams.
+    pub fn restart(&mut self, offset: u64) {
+        (self.start, self.end, self.offset, self.ended) = (0, 0, offset, false);
+    }
+
+    /// Whether a file has these bytes at `offset` now.
+    pub fn still_has(&mut self, offset: u64, bytes: &[u8]) -> io::Result<bool> {
+        let mut now = vec![0; bytes.len()];
+        let mut filled = 0;
+        while filled < now.len() {
+            match self.source.read_at(&mut now[filled..], offset + filled as u64)? {
+                0 => return Ok(false),
+                n => filled += n,
+            }
+        }
+        Ok(now == bytes)
+    }
+
     /// See [`Source::hole`].
     pub fn hole(&self) -> u64 {
         self.source.hole(self.offset)
@@ -151,6 +169,14 @@ impl Window {
         match &self.source {
             Source::File { len, .. } => Some(*len),
             Source::Stream(_) | Source::Memory(_) => None,
+        }
+    }
+
+    /// The length that a file has now; of anything else, what was read of it.
+    pub fn len_now(&self) -> io::Result<u64> {
+        match &self.source {
+            Source::File { file, .. } => Ok(file.stat()?.len),
+            Source::Stream(_) | Source::Memory(_) => Ok(self.offset + self.bytes().len() as u64),
         }
     }
 }

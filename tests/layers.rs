@@ -12,7 +12,7 @@ const LAYERS: [&[&str]; 7] = [
     &["window", "log", "scan", "parallel"],
     &["verdict", "report", "ranges"],
     &["durable", "sparse", "locks"],
-    &["plan", "repair", "quarantine", "salvage", "replay", "load", "wal"],
+    &["plan", "repair", "quarantine", "salvage", "replay", "load", "copy", "wal"],
 ];
 /// Files of the binary; they use the library by its name.
 const COMMAND: [&str; 3] = ["main", "cli", "print"];

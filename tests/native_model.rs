@@ -1,5 +1,6 @@
 //! Random workloads against a model: what was written is read back; damage below a promise is always corruption and costs only
-//! what it hits; a power cut is never called corruption and loses nothing that was synced.
+//! what it hits; a power cut is never called corruption and loses nothing that was synced. Neither looks as if a program had gone on
+//! appending behind a torn tail.
 
 mod support;
 
@@ -204,6 +205,7 @@ fn damage_below_a_promise_is_corruption_and_costs_what_it_hits() {
             }
             damaged.set(damaged.get() + 1);
             let report = disk.report();
+            prop_assert_eq!(report.appended_behind, None, "{:?} of segment {}", &range, segment);
             prop_assert_eq!(
                 report.verdict(),
                 Verdict::Corrupt,
@@ -234,6 +236,7 @@ fn a_power_cut_is_never_corruption_and_loses_nothing_synced() {
             let is_torn = report.verdict() == Verdict::TornTail;
             torn.set(torn.get() + u64::from(is_torn));
             prop_assert!(is_torn || report.verdict() == Verdict::Clean, "{}: {:?}", report.verdict(), report.faults);
+            prop_assert_eq!(report.appended_behind, None);
             prop_assert!(
                 report.prefix.transactions >= acknowledged,
                 "{} of {acknowledged}",

@@ -3,6 +3,7 @@
 mod logs;
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
 use logs::{Sqlite, cases, change, files, native, refused, report, segment, verdict};
@@ -133,6 +134,23 @@ fn an_interrupted_undo_is_finished_by_the_next() {
     }
 }
 
+/// A power cut in the middle of the cut leaves the last sector in part cleared and the length as it was. The next run keeps that too.
+#[test]
+fn a_cut_that_two_runs_made_is_undone_from_what_the_first_kept() {
+    let made = Sqlite::copy("torn-midframe-1024");
+    let before = files(made.folder.path());
+    let end = repair(&made.log(), &TAIL).expect("repaired").kept[0].offset as usize;
+    for cleared in [1, 40, before["app.db-wal"].len() - end] {
+        change(&made.log(), |bytes| {
+            bytes.extend_from_slice(&before["app.db-wal"][end..]);
+            bytes[end..end + cleared].fill(0);
+        });
+        repair(&made.log(), &TAIL).expect("repaired again");
+    }
+    undo(&made.log(), None).expect("undone");
+    assert_eq!(files(made.folder.path())["app.db-wal"], before["app.db-wal"]);
+}
+
 #[test]
 fn undo_is_refused_once_the_log_was_written_to() {
     let made = Sqlite::copy("torn-midframe-1024");
@@ -207,6 +225,19 @@ fn a_repaired_copy_leaves_the_original_alone_and_never_replaces() {
     let mut after = files(made.folder.path());
     after.remove("new-wal");
     assert_eq!(after, before);
+}
+
+#[test]
+fn a_repaired_copy_of_a_directory_has_its_mode_and_owner() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = native(folder.path(), 3, 1 << 20, false);
+    fs::set_permissions(&log, fs::Permissions::from_mode(0o750)).expect("a mode");
+    // Only root may give it away; for everybody else there is but one owner.
+    let _ = chown(&log, Some(65534), Some(65534));
+    let (opened, new) = (Log::open(&log, None).expect("a log"), folder.path().join("new"));
+    repair::to_copy(&opened, &plan(&opened, &Wish::default()).expect("a plan"), &new).expect("a copy");
+    let of = |path: &Path| fs::metadata(path).map(|file| (file.mode(), file.uid(), file.gid())).expect("a folder");
+    assert_eq!(of(&new), of(&log));
 }
 
 #[test]

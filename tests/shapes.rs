@@ -151,7 +151,7 @@ impl Decode for Pages {
         if at == 0 {
             let head = input.first(4)?;
             let class = if head[0] == 0xd1 && head[1] == self.page {
-                Class::Header { durable: 0 }
+                Class::Header { durable: 0, transaction: 0 }
             } else {
                 let page = u64::from(self.page);
                 Class::damage(Fault::Identity { found: head[1].into(), expected: page })

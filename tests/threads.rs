@@ -26,12 +26,13 @@ fn facts(report: &Report) -> String {
         stale_bytes,
         unwritten_bytes,
         undecided,
+        appended_behind,
         ..
     } = report;
     let proof = report.proof().map(|proof| proof.to_string());
     format!(
         "{} {} {proof:?} segments {segments} bytes {bytes}\nprefix {prefix:?}\nbeyond {beyond:?}\n{fault_count} faults of \
-         {fault_bytes}: {faults:?}\nstale {stale_bytes} unwritten {unwritten_bytes} undecided {undecided}",
+         {fault_bytes}: {faults:?}\n{appended_behind:?}\nstale {stale_bytes} unwritten {unwritten_bytes} undecided {undecided}",
         report.verdict(),
         report.row().label,
     )

@@ -257,6 +257,20 @@ fn a_torn_tail_is_left_as_residue_and_the_log_goes_on_behind_it() {
 }
 
 #[test]
+fn a_torn_mark_behind_the_last_commit_is_no_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let wal = Options::new().zero_fill(false).open(folder.path()).unwrap();
+    log(&wal, "one").unwrap();
+    wal.close().unwrap();
+    let path = folder.path().join("00000001.wal");
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() - 10]).unwrap();
+
+    let wal = Wal::open(folder.path()).unwrap();
+    assert_eq!(entries(&wal, wal.redo_lsn()), ["1 data one"]);
+}
+
+#[test]
 fn a_log_about_another_target_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let wal = Options::new().target_id(*b"the first target").open(folder.path()).unwrap();

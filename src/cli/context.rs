@@ -19,6 +19,9 @@ pub enum Color {
     Never,
 }
 
+/// How often a log is opened that changes while it is read.
+const TRIES: u32 = 64;
+
 /// The surroundings of a command.
 pub struct Context {
     /// Standard output is a terminal.
@@ -56,6 +59,15 @@ impl Context {
     /// A bar for work over `total` bytes (0: not known), shown only to people, and only when it takes long.
     pub fn progress(&self, total: impl FnOnce() -> u64) -> Progress {
         Progress::new(if self.progress { total() } else { 0 })
+    }
+
+    /// What `read` gives, which opens a log and reads it. Where the log changed under it, as logs in use do, `read` is asked again.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn settled<T>(&self, mut read: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
+        let passing = |error: &anyhow::Error| error.downcast_ref().is_some_and(Error::is_passing);
+        (1..TRIES).map(|_| read()).find(|answer| !answer.as_ref().is_err_and(passing)).unwrap_or_else(read)
     }
 
     /// Opens a log: a file, a directory of segments, or `-`.

@@ -73,6 +73,16 @@ pub fn run(args: &DumpArgs, context: &Context) -> anyhow::Result<Exit> {
             format!("--raw writes bytes that a terminal would obey; redirect it: waltool dump --raw {path} > FILE");
         return Err(Error::Usage(why).into());
     }
+    let mut begun = false;
+    context.settled(|| {
+        let dumped = dump(args, context, &mut begun);
+        // What is printed cannot be taken back.
+        if begun { Ok(dumped) } else { dumped.map(Ok) }
+    })?
+}
+
+/// Prints a log. `begun` becomes true before the first of it is printed.
+fn dump(args: &DumpArgs, context: &Context, begun: &mut bool) -> anyhow::Result<Exit> {
     let log = context.open(&args.input.log, args.input.format.format)?;
     let selection = selection(args, &log, context)?;
     let mut printer: Box<dyn Spans> = match args {
@@ -80,7 +90,7 @@ pub fn run(args: &DumpArgs, context: &Context) -> anyhow::Result<Exit> {
         DumpArgs { raw: true, .. } => Box::new(text::Raw),
         _ => Box::new(text::Rows::new(&log, context.look, args.hex)),
     };
-    let mut dump = Dump { log: &log, selection, printer: &mut *printer, report: None };
+    let mut dump = Dump { log: &log, selection, printer: &mut *printer, begun, report: None };
     dump.report = args.strict.then(|| Report::new(log.format()));
     let mut out = context.out()?;
     let read = dump.stream(&mut out, context);
@@ -99,19 +109,25 @@ struct Dump<'l, 'p> {
     log: &'l Log,
     selection: Selection,
     printer: &'p mut dyn Spans,
+    begun: &'p mut bool,
     /// For `--strict`, which reads the log to its end.
     report: Option<Report>,
 }
 
 impl Dump<'_, '_> {
     fn stream(&mut self, out: &mut Out, context: &Context) -> anyhow::Result<()> {
-        let Self { log, selection, printer, report } = self;
+        let Self { log, selection, printer, begun, report } = self;
         let progress = context.progress(|| if context.terminal { 0 } else { log.bytes().unwrap_or(0) });
         let (mut listener, mut meter) = (progress.listener(), Meter::default());
         let mut scan = Scan::new(log);
-        printer.begin(out);
+        let mut begin = |printer: &mut dyn Spans, out: &mut Out| {
+            if !std::mem::replace(*begun, true) {
+                printer.begin(out);
+            }
+        };
         while !selection.done() || report.is_some() {
             let Some(found) = scan.next()? else { break };
+            begin(&mut **printer, out);
             if let Some(report) = report {
                 report.add(&found);
             }
@@ -119,6 +135,7 @@ impl Dump<'_, '_> {
             selection.take(&found, log.format(), |found, beyond| printer.span(found, beyond, out));
             out.settle()?;
         }
+        begin(&mut **printer, out);
         selection.end(&mut |found, beyond| printer.span(found, beyond, out));
         if let Some(report) = report {
             report.finish();

@@ -18,8 +18,8 @@ pub struct FormatsArgs {
 /// What can be done with a log of a format.
 fn verbs(format: &dyn Format) -> &'static [&'static str] {
     match format.name() {
-        "native" => &["dump", "verify", "repair", "replay", "load"],
-        _ => &["dump", "verify", "repair", "replay"],
+        "native" => &["dump", "verify", "copy", "repair", "replay", "load"],
+        _ => &["dump", "verify", "copy", "repair", "replay"],
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod completions;
 mod context;
+mod copy;
 mod dump;
 mod exit;
 mod formats;
@@ -28,7 +29,7 @@ pub use exit::Exit;
 
 /// fsck for write-ahead logs.
 ///
-/// Dumps, verifies, repairs and replays the logs that databases leave behind. LOG is a file, a directory of segments, or
+/// Dumps, verifies, copies, repairs and replays the logs that databases leave behind. LOG is a file, a directory of segments, or
 /// `-` for standard input where nothing needs to be read twice. The format is found by looking at the content. Commands
 /// that only read take no lock, create nothing, and are safe on a live log.
 #[derive(Parser)]
@@ -62,6 +63,7 @@ enum Command {
     Repair(repair::RepairArgs),
     Replay(replay::ReplayArgs),
     Load(load::LoadArgs),
+    Copy(copy::CopyArgs),
     Formats(formats::FormatsArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -75,6 +77,7 @@ impl Command {
             Self::Repair(args) => repair::run(args, context),
             Self::Replay(args) => replay::run(args, context),
             Self::Load(args) => load::run(args, context),
+            Self::Copy(args) => copy::run(args, context),
             Self::Formats(args) => formats::run(args, context),
             Self::Completions(args) => completions::run(args, context),
             Self::Man(args) => man::run(args, context),

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use waltool::replay::sidecar::State;
 use waltool::replay::{Replay, TARGET_MAX, To, Until};
 use waltool::{Error, Log, Verdict, shown};
 
@@ -14,6 +15,12 @@ use crate::print::{Out, Size, Time, changes, quoted};
 /// Only whole transactions are applied, in their order, and replaying twice equals once. A copy of TARGET is changed, synced, and
 /// renamed over TARGET in one step, unless --output or --in-place says otherwise. With --until, TARGET must be as it was
 /// when the log began: later changes that have reached it already are not taken back.
+///
+/// With --in-place, the file TARGET.waltool-applied beside TARGET says how far the log has reached it, so that an interrupted replay is
+/// known for what it is, and a wrong log, one that lacks a part, or an --until too early is refused (for formats whose logs have a name;
+/// SQLite's have none). Where there is such a file, a replay that replaces TARGET minds it too; with --output it forbids nothing.
+/// Without it, TARGET is taken at its word: it holds everything from before the log, and nothing behind the commit that is stopped at.
+/// The file belongs to TARGET as it is: copy and move them together, and remove it when you put another TARGET there.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -105,6 +112,21 @@ fn say_plan(log: &Log, replay: &Replay<'_>, out: &mut Out) {
         out.line(format_args!("changes: {}", survey.ranges));
     }
     out.line(format_args!("length:  {}", waltool::report::Counted(survey.len, "byte")));
+    if replay.keeps_sidecar() {
+        out.line(format_args!("sidecar: {}", said(log, replay)));
+    }
+}
+
+/// What the file beside the target says of it.
+fn said(log: &Log, replay: &Replay<'_>) -> String {
+    let at = |lsn| log.format().position(lsn);
+    match replay.sidecar() {
+        None => "none that says how far the log has reached the target".into(),
+        Some(mark) if mark.state == State::Clean => format!("the target holds the log up to {}", at(mark.applied)),
+        Some(mark) => {
+            format!("a replay up to {} was interrupted; it can be run again, to there or further", at(mark.high))
+        }
+    }
 }
 
 /// "12 transactions, up to frame 40 of 2026-…, 3.2 MiB"
@@ -142,6 +164,12 @@ fn warn(args: &ReplayArgs, log: &Log, replay: &Replay<'_>) {
                 waltool::report::Counted(report.beyond.commits, "commit"),
             ));
         }
+    }
+    if let (Some(_), Some(high)) = (&args.output, replay.ahead()) {
+        let (target, high) = (shown(replay.target()), log.format().position(high));
+        message::warn(format_args!(
+            "{target}: by its sidecar it may hold changes up to {high}, which are then in the result too"
+        ));
     }
     let mut beside = replay.target().as_os_str().to_owned();
     beside.push("-wal");

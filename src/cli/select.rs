@@ -165,7 +165,7 @@ impl Selection {
 
     fn release(&mut self, print: &mut impl FnMut(&Found<'_>, bool)) {
         for span in self.held.drain(..) {
-            print(&Found { span, record: None, header: None, durable: 0, claims: 0, claims_end: 0 }, true);
+            print(&Found::of(span), true);
         }
     }
 

@@ -64,9 +64,11 @@ fn total(args: &VerifyArgs) -> u64 {
 }
 
 fn check(path: &Path, args: &VerifyArgs, context: &Context, threads: usize, progress: &Progress) -> Checked {
-    let log = context.open(path, args.format.format)?;
-    let report = Report::by_threads(&log, threads, progress.listener())?;
-    Ok((log, report))
+    context.settled(|| {
+        let log = context.open(path, args.format.format)?;
+        let report = Report::by_threads(&log, threads, progress.listener())?;
+        Ok((log, report))
+    })
 }
 
 /// What has been printed so far.

@@ -1,12 +1,14 @@
-//! JSON of the commands that write something: `repair`, `replay` and `load`, one object each.
+//! JSON of the commands that write something: `repair`, `replay`, `load` and `copy`, one object each.
 
 use std::path::Path;
 
+use waltool::copy::Copied;
 use waltool::format::Format;
 use waltool::load::Loaded;
 use waltool::plan::{Edit, Loss, Plan};
 use waltool::ranges::Ranges;
 use waltool::repair::{Done, Undone};
+use waltool::replay::sidecar::Mark;
 use waltool::replay::{Applied, Replay};
 use waltool::salvage::Survey;
 use waltool::{Log, Report};
@@ -98,8 +100,21 @@ pub fn replay(log: &Log, replay: &Replay<'_>, output: Option<&Path>, applied: Op
     object.number("changes", survey.changes);
     ranges(&survey.ranges, &mut object);
     object.number("target_bytes", survey.len);
+    match replay.sidecar() {
+        Some(mark) => sidecar(log.format(), &mark, object.key("sidecar")),
+        None => object.null("sidecar"),
+    }
     object.end();
     out.put(b"\n");
+}
+
+/// What was said of the target before the replay.
+fn sidecar(format: &dyn Format, mark: &Mark, out: &mut Out) {
+    let mut object = Object::begin(out);
+    object.text("state", mark.state.name());
+    object.position("applied", format.position(mark.applied));
+    object.position("high", format.position(mark.high));
+    object.end();
 }
 
 /// A log that was loaded.
@@ -114,6 +129,29 @@ pub fn load(log: &Path, loaded: &Loaded, out: &mut Out) {
     object.number("transactions", report.prefix.transactions);
     object.number("uncommitted", loaded.uncommitted);
     object.number("moved", loaded.moved);
+    object.end();
+    out.put(b"\n");
+}
+
+/// A log that was copied.
+pub fn copy(log: &Path, output: &Path, copied: &Copied, out: &mut Out) {
+    let report = &copied.report;
+    let mut object = begin(log, out);
+    object.text("format", report.format().name());
+    object.text("verdict", copied.read.verdict().name());
+    path("output", Some(output), &mut object);
+    object.number("segments", report.segments);
+    object.number("bytes", report.bytes);
+    object.number("records", report.prefix.records);
+    object.number("transactions", report.prefix.transactions);
+    match report.prefix.committed {
+        Some(lsn) => object.position("last", report.format().position(lsn)),
+        None => object.null("last"),
+    }
+    object.number("bytes_left_out", copied.bytes_left_out());
+    object.number("records_left_out", copied.records_left_out());
+    object.number("tries", copied.tries.into());
+    after(Some(report), &mut object);
     object.end();
     out.put(b"\n");
 }

@@ -184,6 +184,17 @@ pub fn report(log: &Log, report: &Report, out: &mut Out) {
     }
     object.number("stale_bytes", report.stale_bytes);
     object.number("undecided", report.undecided);
+    match &report.appended_behind {
+        Some(appended) => {
+            let mut inner = Object::begin(object.key("appended_behind"));
+            inner.name("file", &log.segments()[appended.tear.segment as usize].name);
+            inner.number("offset", appended.tear.offset);
+            inner.number("records", appended.records);
+            inner.number("transactions", appended.transactions);
+            inner.end();
+        }
+        None => object.null("appended_behind"),
+    }
     let list = object.key("damage");
     list.put(b"[");
     for (n, span) in report.faults.iter().enumerate() {

@@ -26,6 +26,7 @@ pub fn report(log: &Log, report: &Report, look: Look, out: &mut Out) {
         if let Some(proof) = report.proof() {
             page.entry("proof", &proof, out);
         }
+        page.appended(out);
         page.faults(out);
         page.totals(out);
         page.rest(out);
@@ -58,6 +59,9 @@ impl Page<'_> {
         match verdict {
             Verdict::Clean => self.clean(),
             Verdict::TornTail => format!("a write never finished{at}; nothing acknowledged is proven lost"),
+            Verdict::Corrupt if self.report.appended_behind.is_some() => {
+                format!("what a program wrote behind a torn tail{at} is out of reach")
+            }
             Verdict::Corrupt => format!("acknowledged data is damaged{at}"),
             Verdict::Incomplete => {
                 let faults = &self.report.faults;
@@ -104,6 +108,25 @@ impl Page<'_> {
             _ => {}
         }
         text
+    }
+
+    fn appended(&self, out: &mut Out) {
+        let Some(appended) = &self.report.appended_behind else { return };
+        let text = format!(
+            "a program went on appending behind a torn tail at {}: {} of {} that it has written since are behind it, and a \
+             normal recovery stops before them",
+            self.place(appended.tear),
+            self.noun(appended.records),
+            Counted(appended.transactions, "transaction"),
+        );
+        self.entry("appended", &text, out);
+        if self.report.beyond.transactions < appended.transactions {
+            let text = format!(
+                "{} of these transactions can be read whole; the others stand in the block of the tear, or are damaged",
+                self.report.beyond.transactions
+            );
+            self.entry("", &text, out);
+        }
     }
 
     fn faults(&self, out: &mut Out) {

@@ -25,7 +25,8 @@ pub struct Undone {
 }
 
 /// Puts back what repairs took out of the log at `path` on `disk`, the latest cut first. When it returns, the bytes are durable,
-/// and only then are the quarantine files removed. An interrupted run is finished by the next.
+/// and only then are the quarantine files removed. An interrupted run is finished by the next. There must be room for a second copy
+/// of the longest segment that is changed.
 ///
 /// # Errors
 /// [`Error::Refused`] where there is nothing to put back, where a quarantine file is damaged, and where the log was
@@ -69,7 +70,8 @@ pub fn undo(
     Ok(undone)
 }
 
-/// The first of `kept` whose bytes belong right where their segment ends now, or where one byte differs by one bit.
+/// The first of `kept` whose bytes belong right where their segment ends now, or where one byte differs by one bit; of several that belong
+/// there, the one that has all.
 fn next_fitting(disk: &dyn Vfs, folder: &Path, kept: &[Kept]) -> Result<Option<usize>> {
     let mut fitting = Vec::new();
     for (at, one) in kept.iter().enumerate() {
@@ -80,13 +82,25 @@ fn next_fitting(disk: &dyn Vfs, folder: &Path, kept: &[Kept]) -> Result<Option<u
     }
     let Some(&first) = fitting.first() else { return Ok(None) };
     let place = |at: usize| (&kept[at].segment, kept[at].taken, kept[at].offset);
-    match fitting.iter().find(|&&other| other != first && place(other) == place(first)) {
-        None => Ok(Some(first)),
-        Some(&other) => {
-            let why = format!("{} fits the same place; move one of the two away", crate::shown(&kept[other].path));
-            Err(Error::refused(&kept[first].path, why))
+    fitting.retain(|&at| place(at) == place(first));
+    for &at in &fitting {
+        let mut all = true;
+        for &other in &fitting {
+            all &= other == at || is_rest_of(disk, &kept[other], &kept[at])?;
+        }
+        if all {
+            return Ok(Some(at));
         }
     }
+    let why = format!("{} fits the same place; move one of the two away", crate::shown(&kept[fitting[1]].path));
+    Err(Error::refused(&kept[first].path, why))
+}
+
+/// `rest` is what an interrupted cut left of the bytes in `kept`, and the run that finished it kept again.
+fn is_rest_of(disk: &dyn Vfs, rest: &Kept, kept: &Kept) -> Result<bool> {
+    let ((some, len), (all, size)) = (rest.open(disk)?, kept.open(disk)?);
+    let begun = || begun(&*some, &*all, 0, len).map_err(|source| Error::read(&rest.path, source));
+    Ok(kept.taken == Taken::Cut && len <= size && begun()?)
 }
 
 fn fits(disk: &dyn Vfs, segment: &Path, kept: &Kept) -> Result<bool> {
@@ -131,31 +145,42 @@ fn begun(file: &dyn VfsFile, content: &dyn VfsFile, offset: u64, len: u64) -> io
     Ok(true)
 }
 
-/// Puts the bytes back and makes that durable, then removes the quarantine file. Gives their number.
+/// Puts the bytes back and makes that durable, then removes the quarantine file. Gives their number. The segment is replaced in one step: were
+/// it written in place, a power cut could leave bytes that look like those of a writer.
 fn put_back(disk: &Disk, segment: &Path, kept: &Kept) -> Result<u64> {
     let (content, size) = kept.open(&**disk)?;
-    if disk.stat_link(segment).is_err() {
-        let like = content.stat().map_err(|source| Error::read(&kept.path, source))?;
-        let temp = Temp::file(disk, segment, Some(&like))?;
-        durable::copy_prefix(&*content, &kept.path, size, temp.handle(), temp.path())?;
-        temp.place_new()?;
-    } else {
-        let file = durable::open_for_change(&**disk, segment)?;
-        write_back(&*content, kept, &*file, segment)?;
-        durable::sync(&*file, segment)?;
+    match disk.canonicalize(segment) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let like = content.stat().map_err(|source| Error::read(&kept.path, source))?;
+            let temp = Temp::file(disk, segment, Some(&like))?;
+            durable::copy_prefix(&*content, &kept.path, size, temp.handle(), temp.path(), &mut |_| ())?;
+            temp.place_new()?;
+        }
+        file => {
+            let file = file.map_err(|source| Error::read(segment, source))?;
+            whole(disk, &file, &*content, kept)?.replace()?;
+        }
     }
     durable::remove(&**disk, &kept.path)?;
     durable::sync_dir(&**disk, durable::folder_of(&kept.path))?;
     Ok(size)
 }
 
-fn write_back(content: &dyn VfsFile, kept: &Kept, file: &dyn VfsFile, segment: &Path) -> Result<()> {
-    let failed = |source| Error::read(segment, source);
+/// The segment with what was taken out of it.
+fn whole(disk: &Disk, segment: &Path, content: &dyn VfsFile, kept: &Kept) -> Result<Temp> {
+    let (file, len) = open_regular(&**disk, segment)?;
+    let like = file.stat().map_err(|source| Error::read(segment, source))?;
+    let temp = Temp::file(disk, segment, Some(&like))?;
+    let stays = match kept.taken {
+        Taken::Cut => kept.offset,
+        Taken::Byte => len,
+    };
+    durable::copy_prefix(&*file, segment, stays, temp.handle(), temp.path(), &mut |_| ())?;
     let end = sparse::read(content, &kept.path, 0, u64::MAX, |offset, part| match part {
-        Part::Bytes(bytes) => durable::write_at(file, segment, bytes, kept.offset + offset),
+        Part::Bytes(bytes) => durable::write_at(temp.handle(), temp.path(), bytes, kept.offset + offset),
         Part::Hole(_) => Ok(()),
     })?;
     // What a hole leaves out at the end is zeros again.
-    let len = file.stat().map_err(failed)?.len;
-    if len < kept.offset + end { durable::set_len(file, segment, kept.offset + end) } else { Ok(()) }
+    durable::set_len(temp.handle(), temp.path(), stays.max(kept.offset + end))?;
+    Ok(temp)
 }

@@ -36,6 +36,8 @@ pub struct Stop {
     pub lsn: u64,
     /// Behind it.
     pub end: Place,
+    /// The same as an LSN, where the segment's header says what those are there.
+    pub end_lsn: Option<u64>,
     /// Its time, in nanoseconds since 1970.
     pub time: Option<u64>,
     /// Whole transactions up to it.
@@ -81,6 +83,11 @@ pub struct Survey {
     /// CRC-32 of the headers before the stop, so that the second reading knows the log again.
     pub(super) identity_at_stop: u32,
     identity: u32,
+    /// LSN of the present segment's first byte.
+    start: Option<u64>,
+    /// An LSN, and whether a commit ends there.
+    high: Option<u64>,
+    pub(super) met: bool,
     pub(super) latest: Latest,
     /// Records that no commit claims, before the stop.
     pub(super) abandoned: Vec<(Place, Place)>,
@@ -199,11 +206,18 @@ impl Forgotten {
 }
 
 impl Survey {
-    /// Reads `log` for a replay up to `until` onto a target that is `base` bytes long and begins with `head`.
+    /// Reads `log` for a replay up to `until` onto a target that is `base` bytes long, begins with `head`, and is said to hold
+    /// changes up to the LSN `high`.
     ///
     /// # Errors
     /// [`Error::Refused`] for a wrong target; as [`Scan::next`].
-    pub fn of(log: &Log, until: Until, base: u64, head: &[u8], progress: &mut dyn FnMut(u64)) -> Result<Self> {
+    pub fn of(
+        log: &Log,
+        until: Until,
+        (base, head): (u64, &[u8]),
+        high: Option<u64>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Self> {
         let mut survey = Self {
             report: Report::new(log.format()),
             stop: None,
@@ -215,6 +229,9 @@ impl Survey {
             len_max: base,
             identity_at_stop: 0,
             identity: 0,
+            start: None,
+            high,
+            met: false,
             latest: Latest::default(),
             abandoned: Vec::new(),
             until,
@@ -249,6 +266,7 @@ impl Survey {
         let span = found.span;
         if let Some(header) = found.header {
             self.identity = identity(self.identity, header);
+            self.start = log.format().identity(header).map(|identity| identity.start);
         }
         if let Kind::Damage(_) | Kind::Torn(_) | Kind::Gap(_) = span.kind {
             self.closed = true;
@@ -269,10 +287,13 @@ impl Survey {
         let first = commit.first.unwrap_or(span.offset);
         self.abandon(log, first)?;
         self.commit(first);
+        let end_lsn = self.start.map(|start| start + span.end());
+        self.met |= end_lsn.is_some() && end_lsn == self.high;
         let (transactions, records) = self.stop.map_or((0, 0), |stop| (stop.transactions, stop.records));
         self.stop = Some(Stop {
             lsn: record.meta.lsn,
             end: Place { segment: span.segment, offset: span.end() },
+            end_lsn,
             time: commit.time,
             transactions: transactions + u64::from(commit.counts),
             records: records + std::mem::take(&mut self.open.records),

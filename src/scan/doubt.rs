@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::decode::Meta;
+use crate::decode::{Hidden, Meta};
 use crate::span::{Fault, Kind, Span};
 
 /// A span on its way out, with where its bytes are.
@@ -13,11 +13,13 @@ pub(super) struct Item {
     pub(super) claims: u64,
     pub(super) claims_end: u64,
     pub(super) durable: u64,
+    pub(super) transaction: u64,
+    pub(super) hidden: Hidden,
 }
 
 impl Item {
     pub(super) fn new(span: Span, body: Body) -> Self {
-        Self { span, body, claims: 0, claims_end: 0, durable: 0 }
+        Self { span, body, claims: 0, claims_end: 0, durable: 0, transaction: 0, hidden: Hidden::default() }
     }
 
     /// What stands from here on may be sound, whatever stands before it.
@@ -31,6 +33,7 @@ impl Item {
         self.claims += next.claims;
         self.claims_end = self.claims_end.max(next.claims_end);
         self.durable = self.durable.max(next.durable);
+        self.hidden.join(next.hidden);
     }
 }
 
@@ -52,6 +55,21 @@ const DOUBT_MAX: usize = 16;
 impl Doubt {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Where it begins.
+    pub(super) fn start(&self) -> Option<u64> {
+        self.0.first().map(|item| item.span.offset)
+    }
+
+    /// Not all of it is stale, unwritten or fill.
+    pub(super) fn has_damage(&self) -> bool {
+        self.0.iter().any(|item| matches!(item.span.kind, Kind::Damage(_)))
+    }
+
+    /// There is none after all.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
     }
 
     pub(super) fn push(&mut self, item: Item) {

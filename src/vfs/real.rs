@@ -58,7 +58,10 @@ impl Vfs for Real {
 
     fn create_folder(&self, path: &Path, mode: u32) -> io::Result<()> {
         std::fs::create_dir(path)?;
-        std::fs::set_permissions(path, Permissions::from_mode(mode))
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).inspect_err(|_| {
+            // Best effort: to its caller it was not created.
+            let _ = std::fs::remove_dir(path);
+        })
     }
 
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {

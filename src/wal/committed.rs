@@ -10,7 +10,7 @@ use crate::formats::native::payload::{Checkpoint, MORE, RecordKind, SetLen, Writ
 use crate::formats::native::{Native, kind_and_flags};
 use crate::log::Log;
 use crate::scan::Scan;
-use crate::span::Kind;
+use crate::span::{Kind, Span};
 use crate::vfs::Disk;
 
 /// The committed part of a log, from a position on. See [`Wal::committed`](super::Wal::committed).
@@ -59,6 +59,11 @@ impl Committed {
         self.end
     }
 
+    /// The log from the segment on in which the reading begins; `None` where nothing is committed.
+    pub(super) fn into_log(self) -> Option<Log> {
+        self.log
+    }
+
     /// The entries, in their order.
     pub fn entries(&self) -> Entries<'_> {
         let scan = self.log.as_ref().map(Scan::new);
@@ -91,8 +96,13 @@ impl Entries<'_> {
     /// Brings the payload of the next entry, the fragments of DATA joined, into the buffer.
     fn fetch(&mut self) -> Result<Option<(RecordKind, Lsn, u64)>> {
         let Some(scan) = &mut self.scan else { return Ok(None) };
+        let log = scan.log();
         let mut begun = None;
         while let Some(found) = scan.next()? {
+            if place(log, &found.span) >= self.end {
+                // What a crash left there is no part of the log.
+                break;
+            }
             let Some(record) = found.record else {
                 if let Kind::Damage(fault) | Kind::Torn(fault) = found.span.kind {
                     let why = format!("damaged at offset {} since it was opened: {fault}", found.span.offset);
@@ -101,9 +111,6 @@ impl Entries<'_> {
                 continue;
             };
             let lsn = Lsn(record.meta.lsn);
-            if lsn >= self.end {
-                break;
-            }
             let Some((kind, flags)) = kind_and_flags(&record) else { continue };
             if lsn < self.from || matches!(kind, RecordKind::Commit | RecordKind::Seal | RecordKind::Pad) {
                 continue;
@@ -116,4 +123,10 @@ impl Entries<'_> {
         }
         Ok(None)
     }
+}
+
+/// Where a span begins. The files of a log that is open have numbers.
+fn place(log: &Log, span: &Span) -> Lsn {
+    let number = log.segments()[span.segment as usize].number.unwrap_or_default();
+    Lsn(number << 32 | span.offset)
 }

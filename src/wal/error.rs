@@ -34,6 +34,21 @@ pub enum WalError {
         /// What is wrong with it.
         report: Box<Report>,
     },
+    /// What is committed could not be brought into the file: the disk is full, say. The file is whole, as it was or already up to date, and
+    /// the log has everything.
+    #[error(
+        "{}: could not be brought up to date; it is whole, and what is committed is safe in {}: the next checkpoint or opening tries again",
+        crate::shown(path),
+        crate::shown(log)
+    )]
+    NotApplied {
+        /// The file.
+        path: PathBuf,
+        /// Its log.
+        log: PathBuf,
+        /// What failed.
+        source: Error,
+    },
     /// The transaction cannot be logged: it is too long, or a write of it ends nowhere. Nothing of it was written.
     #[error(transparent)]
     Transaction(#[from] WriteError),

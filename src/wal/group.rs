@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::Durability;
 use super::error::{Result, WalError};
-use super::sync::{AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, Patience};
+use super::sync::{ALL, AtomicU64, AtomicUsize, Bell, Condvar, Mutex, MutexGuard, Ordering, Patience};
 use super::transaction::Changes;
 use super::writer::{Batch, Writer};
 use crate::error::Error;
@@ -34,8 +34,10 @@ pub(super) struct Group {
     disk: Disk,
     limits: Limits,
     state: Mutex<State>,
-    /// Those who wait for an even batch, and those who wait for an odd one.
-    finished: [Condvar; 2],
+    /// The last batch that was written, and synced if it asked for that. Changed behind the lock, looked at without.
+    done: AtomicU64,
+    /// Where those sleep who wait for an even batch, and those who wait for an odd one.
+    finished: [Bell; 2],
     /// Those who want the writer for themselves.
     free: Condvar,
     /// How many wait for the present batch: what a leader looks at while it waits.
@@ -61,8 +63,6 @@ struct State {
     batch: Batch,
     /// The present batch's number.
     number: u64,
-    /// The last batch that was written, and synced if it asked for that.
-    done: u64,
     /// Missing while a leader has it, and for good after a failure.
     writer: Option<Writer>,
     /// Threads that want the writer for themselves: nobody becomes a leader before they had it.
@@ -98,7 +98,6 @@ impl Group {
             encoder: None,
             batch: Batch::default(),
             number: 1,
-            done: 0,
             writer: Some(writer),
             wanting: 0,
             expected: 1,
@@ -109,7 +108,8 @@ impl Group {
             disk,
             limits,
             state: Mutex::new(state),
-            finished: [Condvar::new(), Condvar::new()],
+            done: AtomicU64::new(0),
+            finished: Default::default(),
             free: Condvar::new(),
             gathered: AtomicUsize::new(0),
         }
@@ -142,24 +142,38 @@ impl Group {
     /// Waits until the present batch is written; writes it, if nobody else does.
     fn wait<'s>(&'s self, mut state: MutexGuard<'s, State>) -> Result<()> {
         let mine = state.number;
-        while state.done < mine {
+        loop {
+            let bell = self.bell(mine);
+            let seen = bell.look();
+            if self.is_done(mine) {
+                return Ok(());
+            }
             self.check(&state)?;
-            let writer = if state.wanting == 0 { state.writer.take() } else { None };
-            state = match writer {
-                Some(writer) => self.lead(state, writer),
-                None => {
-                    if state.writer.is_some() {
-                        self.free.notify_one();
-                    }
-                    self.finished[mine as usize % 2].wait(state).unwrap_or_else(PoisonError::into_inner)
-                }
-            };
+            match state.take_writer() {
+                Some(writer) => return self.lead(state, writer),
+                // Somebody wants the writer for himself, and may have been overtaken.
+                None if state.writer.is_some() => self.free.notify_one(),
+                None => {}
+            }
+            drop(state);
+            bell.wait(seen);
+            if self.is_done(mine) {
+                return Ok(());
+            }
+            state = self.lock();
         }
-        Ok(())
+    }
+
+    fn is_done(&self, number: u64) -> bool {
+        self.done.load(Ordering::Acquire) >= number
+    }
+
+    fn bell(&self, number: u64) -> &Bell {
+        &self.finished[number as usize % 2]
     }
 
     /// Writes the present batch, with all who join it meanwhile.
-    fn lead<'s>(&'s self, mut state: MutexGuard<'s, State>, mut writer: Writer) -> MutexGuard<'s, State> {
+    fn lead<'s>(&'s self, mut state: MutexGuard<'s, State>, mut writer: Writer) -> Result<()> {
         if state.batch.sync && state.batch.waiting < state.expected {
             let expected = state.expected;
             drop(state);
@@ -167,22 +181,40 @@ impl Group {
             while self.gathered.load(Ordering::Acquire) < expected && patience.lasts() {}
             state = self.lock();
         }
-        let mut batch = std::mem::replace(&mut state.batch, std::mem::take(&mut writer.spare));
-        self.gathered.store(0, Ordering::Release);
-        let number = state.number;
-        state.number += 1;
+        let (number, mut batch) = self.begin_batch(&mut state, &mut writer);
         drop(state);
         let written = writer.write(&mut batch);
         let mut state = self.lock();
-        self.finish(&mut state, number, batch, writer, written);
-        state
+        // The leader is one of those who waited.
+        let others = batch.waiting - 1;
+        let told = self.end_batch(&mut state, number, batch, writer, written, others);
+        let checked = self.check(&state);
+        drop(state);
+        self.tell(told);
+        checked
     }
 
-    /// Tells all who waited for a batch, and lets the next go on.
-    fn finish(&self, state: &mut State, number: u64, mut batch: Batch, mut writer: Writer, written: Result<(), Error>) {
+    /// Takes the present batch; the next begins.
+    fn begin_batch(&self, state: &mut State, writer: &mut Writer) -> (u64, Batch) {
+        let batch = std::mem::replace(&mut state.batch, std::mem::take(&mut writer.spare));
+        self.gathered.store(0, Ordering::Release);
+        state.number += 1;
+        (state.number - 1, batch)
+    }
+
+    /// Takes note of how writing a batch ended, and says who is to be told.
+    fn end_batch(
+        &self,
+        state: &mut State,
+        number: u64,
+        mut batch: Batch,
+        mut writer: Writer,
+        written: Result<(), Error>,
+        others: usize,
+    ) -> Told {
         match written {
             Ok(()) => {
-                state.done = number;
+                self.done.store(number, Ordering::Release);
                 state.expected = batch.waiting + state.batch.waiting;
                 batch.clear();
                 writer.spare = batch;
@@ -190,19 +222,20 @@ impl Group {
             }
             Err(error) => state.fail(&writer, error),
         }
-        self.hand_on(state, number);
+        state.told(number, others)
     }
 
-    /// Wakes whom the writer's return concerns.
-    fn hand_on(&self, state: &State, number: u64) {
-        self.finished[number as usize % 2].notify_all();
-        if state.failure.is_some() {
-            self.finished[(number + 1) as usize % 2].notify_all();
+    /// Wakes whom a batch's end, or the writer's return, concerns.
+    fn tell(&self, told: Told) {
+        let Told { number, finished, next, wanting } = told;
+        if finished > 0 {
+            self.bell(number).ring(finished);
+        }
+        if next > 0 {
+            self.bell(number + 1).ring(next);
+        }
+        if wanting > 0 {
             self.free.notify_all();
-        } else if state.wanting > 0 {
-            self.free.notify_one();
-        } else if state.batch.waiting > 0 {
-            self.finished[(number + 1) as usize % 2].notify_one();
         }
     }
 
@@ -220,13 +253,12 @@ impl Group {
     /// Writes what is gathered, and syncs it if `sync` says so. All this behind the lock.
     fn flush(&self, state: &mut State, sync: bool) -> Result<()> {
         let Some(mut writer) = state.writer.take() else { return self.check(state) };
-        let mut batch = std::mem::take(&mut state.batch);
+        let (number, mut batch) = self.begin_batch(state, &mut writer);
         batch.sync |= sync;
-        self.gathered.store(0, Ordering::Release);
-        let number = state.number;
-        state.number += 1;
         let written = writer.write(&mut batch);
-        self.finish(state, number, batch, writer, written);
+        let others = batch.waiting;
+        let told = self.end_batch(state, number, batch, writer, written, others);
+        self.tell(told);
         self.check(state)
     }
 
@@ -237,7 +269,7 @@ impl Group {
             Ok(()) => state.writer = Some(writer),
             Err(error) => {
                 state.fail(&writer, error);
-                self.hand_on(state, state.number);
+                self.release(state);
             }
         }
         self.check(state)
@@ -335,7 +367,7 @@ impl Group {
 
     /// After work behind the lock: lets in who waited meanwhile.
     fn release(&self, state: &State) {
-        self.hand_on(state, state.number - 1);
+        self.tell(state.told(state.number - 1, 0));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -348,6 +380,14 @@ impl Group {
     }
 }
 
+/// How many are to be woken, of those who wait for batch `number`, for the one behind it, and for the writer.
+struct Told {
+    number: u64,
+    finished: u32,
+    next: u32,
+    wanting: usize,
+}
+
 /// Bytes of a COMMIT record.
 const COMMIT_LEN: u64 = (RECORD_HEADER + padded(Commit::LEN)) as u64;
 
@@ -358,6 +398,24 @@ fn seal(mut full: Encoder, next: &SegmentHeader) -> Vec<u8> {
 }
 
 impl State {
+    /// The writer, for a leader: if it is there, and nobody wants it for himself.
+    fn take_writer(&mut self) -> Option<Writer> {
+        if self.wanting == 0 { self.writer.take() } else { None }
+    }
+
+    /// Who is to be woken when batch `number` has ended, for which so many sleep.
+    fn told(&self, number: u64, others: usize) -> Told {
+        let failed = self.failure.is_some();
+        let finished = if others > 0 || failed { ALL } else { 0 };
+        let next = match self.batch.waiting {
+            _ if failed => ALL,
+            0 => 0,
+            _ if self.wanting > 0 => 0,
+            _ => 1,
+        };
+        Told { number, finished, next, wanting: self.wanting }
+    }
+
     /// The present segment takes these changes: it stays below its limit, or they are longer than that by themselves.
     fn has_room(&self, changes: &Changes, limit: u64) -> bool {
         let Some(encoder) = &self.encoder else { return false };
@@ -375,7 +433,12 @@ impl State {
         self.time_ns = self.time_ns.max(now_ns);
         let lsn = encoder.commit(self.time_ns)?;
         self.last = lsn;
-        self.batch.bytes.append(encoder.get_mut());
+        // The first of a batch is taken over as it is.
+        if self.batch.bytes.is_empty() {
+            std::mem::swap(&mut self.batch.bytes, encoder.get_mut());
+        } else {
+            self.batch.bytes.append(encoder.get_mut());
+        }
         self.batch.commits.push(self.batch.bytes.len() - COMMIT_LEN as usize);
         Ok(lsn)
     }

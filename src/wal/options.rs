@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::Wal;
 use super::error::Result;
 use super::group::Limits;
 use super::writer::Layout;
+use super::{DurableFile, Wal};
 use crate::formats::native::layout::{RECORDS_START, SEGMENT_MAX};
 use crate::vfs::{self, Disk};
 
@@ -105,6 +105,14 @@ impl Options {
     /// As [`Wal::open`]; [`Error::Refused`](crate::Error::Refused) where the log is about another target.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Wal> {
         Wal::open_with(path.as_ref(), self)
+    }
+
+    /// Opens the file at `path`, whose log is written with these options.
+    ///
+    /// # Errors
+    /// As [`DurableFile::open`].
+    pub fn open_file(&self, path: impl AsRef<Path>) -> Result<DurableFile> {
+        DurableFile::open_with(path.as_ref(), self)
     }
 
     pub(super) fn limits(&self) -> Limits {

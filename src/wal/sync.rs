@@ -4,18 +4,78 @@
 #[cfg(not(shuttle))]
 pub(super) use std::sync::{
     Condvar, Mutex, MutexGuard,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
+use std::time::Duration;
 #[cfg(not(shuttle))]
-use std::time::{Duration, Instant};
+use std::{sync::atomic::AtomicU32, time::Instant};
 
+#[cfg(not(shuttle))]
+use rustix::thread::futex;
 #[cfg(shuttle)]
 pub(super) use shuttle::sync::{
     Condvar, Mutex, MutexGuard,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 #[cfg(shuttle)]
-use std::time::Duration;
+use std::sync::PoisonError;
+
+/// Everybody who sleeps at a bell. The system takes the number as a signed one.
+pub(super) const ALL: u32 = i32::MAX as u32;
+
+/// Where threads sleep until something has happened. Who wakes needs no lock, so that many can go on at once.
+///
+/// A thread [looks](Self::look), then looks whether it must sleep, then [waits](Self::wait): what happens after the first look does not
+/// let it sleep.
+#[cfg(not(shuttle))]
+#[derive(Default)]
+pub(super) struct Bell(AtomicU32);
+
+#[cfg(not(shuttle))]
+impl Bell {
+    pub(super) fn look(&self) -> u32 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Sleeps until the bell is rung, if it was not since the look. May return for no reason.
+    pub(super) fn wait(&self, seen: u32) {
+        let _ = futex::wait(&self.0, futex::Flags::PRIVATE, seen, None);
+    }
+
+    /// Wakes so many of those who sleep.
+    pub(super) fn ring(&self, count: u32) {
+        self.0.fetch_add(1, Ordering::Release);
+        let _ = futex::wake(&self.0, futex::Flags::PRIVATE, count);
+    }
+}
+
+/// The same by the primitives whose schedules are tried.
+#[cfg(shuttle)]
+#[derive(Default)]
+pub(super) struct Bell {
+    rung: Mutex<u32>,
+    awake: Condvar,
+}
+
+#[cfg(shuttle)]
+impl Bell {
+    pub(super) fn look(&self) -> u32 {
+        *self.rung.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn wait(&self, seen: u32) {
+        let rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        if *rung == seen {
+            drop(self.awake.wait(rung));
+        }
+    }
+
+    pub(super) fn ring(&self, count: u32) {
+        let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        *rung = rung.wrapping_add(1);
+        if count == 1 { self.awake.notify_one() } else { self.awake.notify_all() }
+    }
+}
 
 /// How long a leader waits for others.
 pub(super) struct Patience {

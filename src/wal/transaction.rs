@@ -71,7 +71,7 @@ impl<'w> Transaction<'w> {
         self
     }
 
-    /// Bytes that only the application understands, up to 1 GiB; they come back as one from [`Wal::entries`]. The bytes are copied.
+    /// Bytes that only the application understands, up to 1 GiB; they come back as one from [`Committed::entries`](super::Committed::entries). The bytes are copied.
     pub fn data(&mut self, bytes: &[u8]) -> &mut Self {
         let bytes = self.changes.keep(bytes);
         self.changes.parts.push(Part::Data(bytes));

@@ -16,6 +16,9 @@ use crate::vfs::{Disk, VfsFile};
 const AHEAD_MIN: u32 = 64 * 1024;
 const AHEAD_MAX: u32 = 1024 * 1024;
 const PAGE: u64 = 4096;
+/// Written with one call. Longer ones would have the system keep the file in larger units of memory, of which each later sync of a
+/// few bytes then has to look after a whole one.
+static ZEROS: [u8; 16 * 1024] = [0; 16 * 1024];
 
 /// Records that go to the file together.
 #[derive(Default)]
@@ -122,7 +125,10 @@ impl Writer {
         }
         durable::sync(&*segment.file, &segment.path)?;
         durable::rename_new(disk, &segment.path, &path)?;
-        durable::sync_dir(disk, &self.folder)?;
+        durable::sync_dir(disk, &self.folder).inspect_err(|_| {
+            // Later syncs may do nothing for this name and succeed, and a log that went on behind it could lose it. Nothing is in it.
+            let _ = disk.remove(&path);
+        })?;
         segment.path = path;
         Ok(segment)
     }
@@ -145,8 +151,8 @@ impl Writer {
     }
 
     /// When it returns, all that was written is on the disk.
-    pub(super) fn sync(&mut self) -> Result<()> {
-        let Some(segment) = &mut self.segment else { return Ok(()) };
+    fn sync(&mut self) -> Result<()> {
+        let Some(segment) = self.segment.as_mut().filter(|segment| segment.synced < segment.end) else { return Ok(()) };
         let begun = Instant::now();
         durable::sync_data(&*segment.file, &segment.path)?;
         segment.synced = segment.end;
@@ -173,9 +179,11 @@ impl Segment {
     fn fill_ahead(&mut self, end: u32) -> Result<()> {
         let ahead = (end / 4).clamp(AHEAD_MIN, AHEAD_MAX);
         let to = (u64::from(end) + u64::from(ahead)).next_multiple_of(PAGE).min(SEGMENT_MAX) as u32;
-        let zeros = vec![0; to.saturating_sub(self.filled) as usize];
-        durable::write_at(&*self.file, &self.path, &zeros, self.filled.into())?;
-        self.filled = self.filled.max(to);
+        while self.filled < to {
+            let len = (to - self.filled).min(ZEROS.len() as u32);
+            durable::write_at(&*self.file, &self.path, &ZEROS[..len as usize], self.filled.into())?;
+            self.filled += len;
+        }
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use crate::bench::{Bench, run, waltool};
 
 #[test]
 fn the_help_of_each_command_names_its_options() {
-    let commands: [(&str, &[&str]); 6] = [
+    let commands: [(&str, &[&str]); 7] = [
         (
             "dump",
             &[
@@ -28,6 +28,7 @@ fn the_help_of_each_command_names_its_options() {
         ),
         ("verify", &["--json", "--quiet", "--jobs", "--format", "--color", "Examples:"]),
         ("load", &["FILE", "--output", "--json", "target_offset", "Exit codes:", "Examples:"]),
+        ("copy", &["LOG", "NEW", "--json", "--format", "Examples:"]),
         ("formats", &["--json"]),
         ("completions", &["bash", "zsh", "fish", "powershell", "elvish"]),
         ("man", &["Examples:"]),

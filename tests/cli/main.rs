@@ -2,6 +2,7 @@
 
 mod bench;
 mod completions;
+mod copy;
 mod dump;
 mod help;
 mod inputs;

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::bench::{run, waltool};
-use crate::logs::{Sqlite, files, native, native_target, segment};
+use crate::logs::{Sqlite, change, files, native, native_target, segment};
 
 #[test]
 fn a_corrupt_log_gives_the_state_before_the_damage_elsewhere_and_says_so() {
@@ -82,4 +82,61 @@ fn a_size_limit_is_kept() {
     command.arg("replay").arg(made.log()).arg("--onto").arg(made.path("app.db"));
     let output = run(command.args(["--max-target-size", "1024"]));
     assert_eq!(output.code, 7, "{}", output.err);
+}
+
+#[test]
+fn a_replay_in_place_keeps_a_sidecar_and_a_dry_run_tells_what_it_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = native(folder.path(), 3, 1 << 20, true);
+    let target = folder.path().join("target");
+    fs::write(&target, "").expect("a target");
+    let replay = |options: &[&str]| run(waltool().arg("replay").arg(&log).arg("--onto").arg(&target).args(options));
+    let dry = replay(&["--in-place", "--dry-run"]);
+    assert_eq!(dry.code, 0, "{}", dry.err);
+    assert!(dry.out.contains("sidecar: none"), "{}", dry.out);
+    assert!(replay(&["--dry-run", "--json"]).json()[0]["sidecar"].is_null());
+    assert_eq!(replay(&["--in-place", "--until", "00000001:00002140"]).code, 0);
+    assert_eq!(fs::read(&target).expect("a target"), native_target(2));
+    let dry = replay(&["--dry-run"]);
+    assert!(dry.out.contains("sidecar: the target holds the log up to 00000001:00002170"), "{}", dry.out);
+    let at = "00000001:00002170";
+    let expected = serde_json::json!({"state": "clean", "applied": at, "high": at});
+    assert_eq!(replay(&["--dry-run", "--json"]).json()[0]["sidecar"], expected);
+    // As an interrupted run leaves it: the second mark never reached the disk.
+    change(&folder.path().join("target.waltool-applied"), |bytes| bytes[4096..].fill(0));
+    let dry = replay(&["--dry-run"]);
+    let interrupted = format!("sidecar: a replay up to {at} was interrupted");
+    assert!(dry.out.contains(&interrupted), "{}", dry.out);
+}
+
+#[test]
+fn a_refusal_by_the_sidecar_names_the_command_that_works_and_it_does() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = native(folder.path(), 3, 1 << 20, true);
+    let (target, base, new) = (folder.path().join("target"), folder.path().join("base"), folder.path().join("new"));
+    fs::write(&target, "").expect("a target");
+    fs::write(&base, "").expect("its copy");
+    let replay = |options: &[&str]| {
+        run(waltool().current_dir(folder.path()).args(["replay", "log", "--until", "@8512"]).args(options))
+    };
+    let whole = run(waltool().arg("replay").arg(&log).arg("--onto").arg(&target).arg("--in-place"));
+    assert_eq!(whole.code, 0, "{}", whole.err);
+    let refused = replay(&["--onto", "target"]);
+    assert_eq!((refused.code, refused.out.as_str()), (7, ""));
+    assert!(refused.err.contains("waltool replay log --onto BASE --output NEW --until ..."), "{}", refused.err);
+    let works = replay(&["--onto", "base", "--output", "new"]);
+    assert_eq!((works.code, works.err.as_str()), (0, ""));
+    assert_eq!(fs::read(&new).expect("a result"), native_target(2));
+    // From the target itself it is written, with a warning.
+    let doubtful = replay(&["--onto", "target", "--output", "newer"]);
+    assert_eq!(doubtful.code, 0);
+    assert!(doubtful.err.contains("may hold changes up to 00000001:00002258"), "{}", doubtful.err);
+}
+
+#[test]
+fn the_help_says_what_is_assumed_of_a_target_without_a_sidecar() {
+    let help = run(waltool().args(["replay", "--help"])).out;
+    for part in ["TARGET.waltool-applied", "is taken at its word"] {
+        assert!(help.contains(part), "{help}");
+    }
 }

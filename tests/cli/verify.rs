@@ -67,12 +67,31 @@ fn the_json_has_exactly_the_promised_keys() {
         "transactions": 7, "first": "1", "last": "64",
         "valid_end": {"file": file, "offset": 34336}, "committed_end": {"file": file, "offset": 31656},
         "salvageable": 81, "salvageable_transactions": 10, "stale_bytes": 0, "undecided": 0,
+        "appended_behind": null,
         "damage": [{"file": file, "offset": 34336, "len": 536, "fault": "checksum",
             "detail": "checksum: stored 1658d5946d06bcfb, computed 4c5dea94d39524fb",
             "bit_flip": {"offset": 34561, "bit": 0}}],
         "proof": "81 frames intact behind the damage, 11 of them commits: they were written later, so what stood before was whole",
     });
     assert_eq!(line, expected);
+}
+
+#[test]
+fn what_was_appended_behind_a_torn_tail_has_a_sentence_a_key_and_a_way_on() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/native/appended-behind-tear");
+    let (code, line) = verify_json(format!("{root}/log").as_ref());
+    let expected = json!({"file": "00000001.wal", "offset": 11400, "records": 6, "transactions": 3});
+    assert_eq!((code, &line["appended_behind"]), (4, &expected));
+    let told = verify(format!("{root}/log").as_ref());
+    let sentence = "  appended   a program went on appending behind a torn tail at offset 11400: 6 records of 3 transactions that \
+                    it has written since are behind it, and a normal recovery stops before them\n             1 of these \
+                    transactions can be read whole; ";
+    assert!(told.out.contains(sentence), "{}", told.out);
+    assert!(told.out.contains("waltool repair --salvage --output "), "{}", told.out);
+
+    let (code, line) = verify_json(format!("{root}-unpromised/log").as_ref());
+    let expected = json!({"file": "00000001.wal", "offset": 11400, "records": 2, "transactions": 1});
+    assert_eq!((code, &line["appended_behind"]), (4, &expected));
 }
 
 #[test]

@@ -68,16 +68,21 @@ pub fn verdict(path: &Path) -> Verdict {
 
 /// A native log of `transactions`, each of which writes 100 bytes of its number at 50 times its number.
 pub fn native(folder: &Path, transactions: u64, segment_limit: u64, finished: bool) -> PathBuf {
-    let path = folder.join("log");
-    fs::create_dir(&path).expect("a folder");
+    native_of(&folder.join("log"), [[1; 16], [0; 16]], transactions, segment_limit, finished)
+}
+
+/// The same in the folder `path`, with these ids of the log and its target.
+pub fn native_of(path: &Path, ids: [[u8; 16]; 2], transactions: u64, segment_limit: u64, finished: bool) -> PathBuf {
+    fs::create_dir(path).expect("a folder");
     fs::write(path.join("LOCK"), "").expect("a lock file");
-    let options = LogOptions { log_id: [1; 16], target_id: [0; 16], created_ns: 0, segment_limit };
+    let [log_id, target_id] = ids;
+    let options = LogOptions { log_id, target_id, created_ns: 0, segment_limit };
     let mut nonce = 7;
     let nonces = move || {
         nonce += 1;
         nonce
     };
-    let mut log = LogWriter::create(&path, &options, nonces).expect("a log");
+    let mut log = LogWriter::create(path, &options, nonces).expect("a log");
     for number in 1..=transactions {
         let bytes = [number as u8; 100];
         log.transaction(&[Entry::Write { offset: number * 50, bytes: &bytes }], number * 1000).expect("a commit");
@@ -87,7 +92,7 @@ pub fn native(folder: &Path, transactions: u64, segment_limit: u64, finished: bo
         true => drop(log.finish(transactions * 1000).expect("a mark")),
         false => drop(log),
     }
-    path
+    path.into()
 }
 
 /// The target that the first `transactions` of [`native`] make.

@@ -38,7 +38,11 @@ pub struct Expected {
     undecided: u64,
     stale_bytes: u64,
     damage: Vec<Damage>,
+    appended_behind: Option<Appended>,
 }
+
+/// The offset of a tear in the first file, and how many records and transactions were appended behind it.
+type Appended = (u64, u64, u64);
 
 /// File, offset, length, fault, and the flipped bit where one explains it.
 type Damage = (&'static str, u64, u64, &'static str, Option<(u64, u8)>);
@@ -61,6 +65,7 @@ impl Expected {
             undecided: 1,
             stale_bytes: 0,
             damage: Vec::new(),
+            appended_behind: None,
         }
     }
 
@@ -70,6 +75,9 @@ impl Expected {
             let flip = flip.map(|(offset, bit)| json!({"offset": offset, "bit": bit}));
             json!({"file": file, "offset": offset, "len": len, "fault": fault, "bit_flip": flip})
         };
+        let appended = self.appended_behind.map(|(offset, records, transactions)| {
+            json!({"file": ONE, "offset": offset, "records": records, "transactions": transactions})
+        });
         json!({
             "verdict": self.verdict,
             "records": self.records,
@@ -81,6 +89,7 @@ impl Expected {
             "undecided": self.undecided,
             "stale_bytes": self.stale_bytes,
             "damage": self.damage.iter().map(damage).collect::<Vec<_>>(),
+            "appended_behind": appended,
         })
     }
 }
@@ -97,6 +106,10 @@ fn found(log: &Log, report: &Report) -> Value {
         let flip = flip.map(|flip| json!({"offset": flip.offset, "bit": flip.bit}));
         json!({"file": file(span.segment), "offset": span.offset, "len": span.len, "fault": fault, "bit_flip": flip})
     });
+    let appended = report.appended_behind.map(|appended| {
+        let (records, transactions) = (appended.records, appended.transactions);
+        json!({"file": file(appended.tear.segment), "offset": appended.tear.offset, "records": records, "transactions": transactions})
+    });
     json!({
         "verdict": report.verdict().name(),
         "records": report.prefix.records,
@@ -108,6 +121,7 @@ fn found(log: &Log, report: &Report) -> Value {
         "undecided": report.undecided,
         "stale_bytes": report.stale_bytes,
         "damage": damage.collect::<Vec<_>>(),
+        "appended_behind": appended,
     })
 }
 

@@ -14,9 +14,11 @@
 //!
 //! So F is 11400, transactions 1 and 2 are proven, and the third is undecided.
 
-use super::support::{Bench, NEW_YEAR, Noise, pattern};
+use super::support::{Bench, Disk, NEW_YEAR, Noise, SECOND, pattern};
 use super::{Case, Damage, Expected, ONE};
+use waltool::formats::native::encode::{push_record, push_rest};
 use waltool::formats::native::layout::{Lsn, RECORDS_START, SegmentHeader, TWIN};
+use waltool::formats::native::payload::{Commit, RecordKind};
 
 pub const C1: u64 = 8288;
 pub const SETLEN: u64 = 11320;
@@ -83,7 +85,7 @@ fn torn(offset: u64, len: u64) -> Expected {
 }
 
 pub fn cases() -> Vec<Case> {
-    [whole(), torn_tails(), hit_records(), hit_headers(), nested()].into_iter().flatten().collect()
+    [whole(), torn_tails(), appended(), hit_records(), hit_headers(), nested()].into_iter().flatten().collect()
 }
 
 fn whole() -> Vec<Case> {
@@ -211,6 +213,66 @@ fn torn_tails() -> Vec<Case> {
             // The header at 13480 is zeros, which is no record; the block is damage up to its last byte. COMMIT 4, intact at 14016, testifies: undecided.
             Expected { undecided: 2, ..Expected { damage: vec![(ONE, C3, 584, "checksum", None)], ..torn(0, 0) } },
         ),
+    ]
+}
+
+/// A transaction that a program appends where the file ends, wherever that is: a WRITE of `len` bytes and a COMMIT.
+fn append(disk: &mut Disk, transaction: u64, len: usize, durable_off: u32) {
+    let nonce = Bench::new().header().nonce;
+    let file = disk.file(0);
+    let first_off = file.len() as u32;
+    push_record(file, RecordKind::Write.into(), 0, nonce, first_off, &[&[9; 8], &pattern(len, 9)]);
+    let commit = Commit { transaction, time_ns: NEW_YEAR + transaction * SECOND, first_off, durable_off };
+    let offset = file.len() as u32;
+    push_record(file, RecordKind::Commit.into(), 0, nonce, offset, &[&commit.encode()]);
+}
+
+/// Logs of a program that did not cut a torn tail.
+fn appended() -> Vec<Case> {
+    let mut promised = three().disk().cut(0, C2 + 200);
+    append(&mut promised, 3, 12, C1 as u32);
+    assert_eq!(promised.file(0).len(), 11696);
+    append(&mut promised, 4, 20_000, 11696);
+    assert_eq!(promised.file(0).len(), 31776);
+    let nonce = Bench::new().header().nonce;
+    push_rest(promised.file(0), nonce, 31776);
+    append(&mut promised, 5, 500, 31776);
+    let mut unpromised = three().disk().cut(0, C2 + 10);
+    append(&mut unpromised, 3, 12, C1 as u32);
+    assert_eq!(unpromised.file(0).len(), 11506);
+    let hit = Expected {
+        verdict: "corrupt",
+        records: 5,
+        transactions: 2,
+        valid_end: (ONE, C2),
+        committed_end: (ONE, C2),
+        ..clean()
+    };
+    vec![
+        Case {
+            name: "appended-behind-tear",
+            origin: "Transaction 3 was cut 200 bytes into its WRITE. The program came up again, found two transactions, and appended the third, fourth and fifth at the end of the file, syncing each. The fifth stands in the next block and is read; of the others, in the block of the tear, the COMMITs testify.",
+            disk: promised,
+            expected: Expected {
+                salvageable: 2,
+                salvageable_transactions: 1,
+                damage: vec![(ONE, C2, BLOCK - C2, "checksum", None)],
+                appended_behind: Some((C2, 6, 3)),
+                ..hit.clone()
+            },
+        },
+        Case {
+            name: "appended-behind-tear-unpromised",
+            origin: "Transaction 3 was cut ten bytes into the header of its WRITE, and another transaction 3 was appended there, at no multiple of 8. No COMMIT promises anything behind the tear; but a crash does not bring this about, and what was appended may have been acknowledged.",
+            disk: unpromised,
+            // The last two bytes of the COMMIT are zeros, and so not of the damage.
+            expected: Expected {
+                undecided: 2,
+                damage: vec![(ONE, C2, 104, "checksum", None)],
+                appended_behind: Some((C2, 2, 1)),
+                ..hit
+            },
+        },
     ]
 }
 

@@ -5,7 +5,7 @@ mod segment;
 
 use super::alike::Alike;
 use super::layout::{
-    BLOCK, PAYLOAD_MAX, RECORD_HEADER, RECORDS_START, RecordHeader, SegmentHeader, payload_crc, rest_of_block,
+    ALIGN, BLOCK, PAYLOAD_MAX, RECORD_HEADER, RECORDS_START, RecordHeader, SegmentHeader, payload_crc, rest_of_block,
 };
 use super::payload::{CLOSE, Checkpoint, Commit, RecordKind, Seal, SetLen, Write};
 use crate::bytes::all_zero;
@@ -96,6 +96,10 @@ impl Decode for Decoder {
 
     fn testimony(&mut self) -> Testimony {
         std::mem::take(&mut self.testimony)
+    }
+
+    fn copy(&self) -> Option<Box<dyn Decode + Send>> {
+        Some(Box::new(self.clone()))
     }
 
     fn end(&mut self, len: u64) -> Option<Class> {
@@ -203,7 +207,15 @@ impl Decoder {
         let record = input.upto(len)?;
         if record.len() < len {
             let fault = Fault::Cut { need: len as u64, have: record.len() as u64 };
+            if self.holds_another(input, record.len())? {
+                return self.rest_is_damage(input, fault);
+            }
             return Ok(Step { len: record.len(), class: claimed(fault, &header) });
+        }
+        if self.holds_another(input, len)? {
+            let (stored, computed) = (header.payload_crc.into(), payload_crc(&record[RECORD_HEADER..]).into());
+            self.transaction = 0;
+            return self.rest_is_damage(input, Fault::Checksum { stored, computed, flip: None });
         }
         Ok(self.bad_payload(input.offset, &header, payload_crc(&record[RECORD_HEADER..])))
     }
@@ -256,8 +268,9 @@ impl Decoder {
 
     fn seal(&mut self, offset: u64, payload: &[u8], meta: &mut Meta) -> bool {
         let Some(seal) = Seal::parse(payload) else { return false };
-        // Written only after a sync of everything before it.
-        meta.durable = offset;
+        // Written only after a sync of everything before it, but for what fills a block that has no room for it.
+        let filled = if offset.is_multiple_of(BLOCK as u64) { RECORD_HEADER + Seal::LEN - ALIGN } else { 0 };
+        meta.durable = offset.saturating_sub(filled as u64);
         meta.transaction = 0;
         self.sealed = Some(seal);
         true

@@ -22,11 +22,11 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use crate::decode::Decode;
-use crate::format::{Clue, Fields, Format, Lock, Match, Op, Position, Rebuild, Record, Segments};
+use crate::format::{Clue, Fields, Format, Identity, Lock, Match, Op, Position, Rebuild, Record, Segments};
 use crate::span::Fault;
 pub use view::kind_and_flags;
 
-use layout::{HEADER_LEN, Lsn, MAGIC, RECORDS_START, RecordHeader, SegmentHeader, TWIN};
+use layout::{HEADER_LEN, Lsn, MAGIC, RECORDS_START, RecordHeader, SegmentHeader, TWIN, rest_of_block};
 use payload::{RecordKind, SetLen, Write};
 
 /// The native format.
@@ -61,6 +61,11 @@ impl Format for Native {
         true
     }
 
+    fn may_hold_tear(&self, from: u64, to: u64) -> bool {
+        // The rest of a block may have been a PAD.
+        from >= RECORDS_START as u64 && to != from + rest_of_block(from) as u64
+    }
+
     fn probe(&self, clue: &Clue<'_>) -> Match {
         let signed = |at: usize| clue.head.get(at..at + MAGIC.len()) == Some(&MAGIC[..]);
         let record = clue.head.get(RECORDS_START..).and_then(|rest| rest.first_chunk());
@@ -89,6 +94,16 @@ impl Format for Native {
         let unknown = SegmentHeader::from_either(head)?.compatible;
         let why = format!("its header has flags {unknown:#010x}, newer than this waltool: it may be read, not changed");
         (unknown != 0).then_some(why)
+    }
+
+    fn identity(&self, head: &[u8]) -> Option<Identity> {
+        let header = SegmentHeader::from_either(head)?;
+        Some(Identity {
+            log_id: header.log_id,
+            target_id: header.target_id,
+            start: Lsn::new(header.number, 0).0,
+            begins: Lsn::new(header.number.saturating_sub(1), header.prev_end).0,
+        })
     }
 
     fn shortest(&self) -> u64 {

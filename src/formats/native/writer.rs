@@ -123,14 +123,15 @@ impl<W: io::Write> SegmentWriter<W> {
     /// Commits what was appended since the last commit (a mark, if nothing was) and writes all that is gathered.
     /// A time below the last commit's is raised to it.
     pub fn commit(&mut self, time_ns: u64) -> Result<Lsn, WriteError> {
-        self.commit_record(0, time_ns, Some(self.durable_off))
+        self.commit_record(0, time_ns, self.durable_off)
     }
 
     /// Ends the segment with a mark that promises everything before it. The caller has just synced all of that, and
     /// syncs again behind it; then nothing at the tail is undecided.
     pub fn close_mark(&mut self, time_ns: u64) -> Result<Lsn, WriteError> {
         self.check_no_transaction()?;
-        self.commit_record(CLOSE, time_ns, None)
+        // Not its own offset: what fills the block before it is not synced.
+        self.commit_record(CLOSE, time_ns, self.end)
     }
 
     /// Ends the segment with the name of its successor, whose file and header the caller has made durable.
@@ -211,14 +212,14 @@ impl<W: io::Write> SegmentWriter<W> {
         Ok(self.out)
     }
 
-    fn commit_record(&mut self, flags: u8, time_ns: u64, durable_off: Option<u32>) -> Result<Lsn, WriteError> {
+    fn commit_record(&mut self, flags: u8, time_ns: u64, durable_off: u32) -> Result<Lsn, WriteError> {
         let end = self.check_end(end_of(self.end.into(), Commit::LEN))?;
         let own_off = end - (RECORD_HEADER + Commit::LEN) as u32;
         let commit = Commit {
             transaction: self.next_transaction,
             time_ns: time_ns.max(self.time_ns),
             first_off: self.first_off.unwrap_or(own_off),
-            durable_off: durable_off.unwrap_or(own_off),
+            durable_off,
         };
         let lsn = self.record(RecordKind::Commit.into(), flags, &[&commit.encode()])?;
         self.flush()?;

@@ -11,7 +11,7 @@ use super::layout::{
 use crate::bitflip::{self, Flip, Place};
 use crate::bytes::all_zero;
 use crate::checksum::{Order, Sum, sqlite_content};
-use crate::decode::{Begin, Class, Commit, Decode, Fork, Input, Meta, Need, Step};
+use crate::decode::{Begin, Class, Commit, Decode, Fork, Input, Meta, Need, Premise, Step};
 use crate::span::{Fault, Piece};
 
 /// Bad frames of one log in which the flipped bit is looked for: a search costs as much as some checksums.
@@ -61,6 +61,9 @@ struct Chain {
     rest: Rest,
     /// The slot before is of an earlier life with these salts.
     stale: Option<Salts>,
+    /// The sum of the frame before the last bad slot. Until the commit SQLite may put another image into a frame, and then
+    /// mends the sums of all from there on.
+    premise: Option<Premise>,
 }
 
 /// Whether the next slot may be what a transaction left that was rolled back.
@@ -117,6 +120,7 @@ impl Chain {
             ended: None,
             rest: Rest::No,
             stale: None,
+            premise: None,
         }
     }
 
@@ -151,6 +155,15 @@ impl Chain {
     /// A slot whose frame does not continue the chain.
     #[cold]
     fn bad(&mut self, input: &Input<'_>, slot: &[u8], frame: &Frame, searches: &mut u32) -> Result<Step, Need> {
+        let before = input.offset.checked_sub(self.geometry.frame_len as u64);
+        let at = before.filter(|_| self.trust == Trust::Proven).map(|frame| frame + FRAME_SUM.start as u64);
+        let premise = at.map(|offset| Premise { offset, bytes: joined(self.seed).to_be_bytes() });
+        let step = self.explain(input, slot, frame, searches)?;
+        self.premise = premise;
+        Ok(step)
+    }
+
+    fn explain(&mut self, input: &Input<'_>, slot: &[u8], frame: &Frame, searches: &mut u32) -> Result<Step, Need> {
         let Geometry { order, frame_len, salts, .. } = self.geometry;
         let computed = frame_sum(order, self.seed, slot);
         let proven = match self.evidence(input, frame, computed)? {
@@ -331,7 +344,7 @@ impl Decoder {
         }
         if let Some(geometry) = Geometry::of(&header).filter(|_| right) {
             self.at = At::Frame(Chain::new(geometry, header.sum));
-            return Ok(Step { len: HEADER_LEN, class: Class::Header { durable: 0 } });
+            return Ok(Step { len: HEADER_LEN, class: Class::Header { durable: 0, transaction: 0 } });
         }
         let guess = guess::guess(input.upto(GUESS_LEN)?, &mut self.trials);
         let fault = guess::fault(bytes, guess.as_ref());
@@ -398,6 +411,22 @@ impl Decode for Decoder {
             At::Start => self.header(input),
             At::Lost => self.search(input),
             At::Lead(_) => self.lead(input),
+        }
+    }
+
+    fn copy(&self) -> Option<Box<dyn Decode + Send>> {
+        let is_final = match &self.at {
+            At::Start => true,
+            At::Frame(chain) => chain.ended.is_some(),
+            At::Lost | At::Lead(_) => false,
+        };
+        is_final.then(|| Box::new(self.clone()) as _)
+    }
+
+    fn premise(&self) -> Option<Premise> {
+        match &self.at {
+            At::Frame(chain) => chain.premise,
+            At::Start | At::Lost | At::Lead(_) => None,
         }
     }
 

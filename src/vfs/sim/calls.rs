@@ -53,8 +53,8 @@ impl Op {
 /// How a call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// `EIO`. A write may have written a part. A sync has written some sectors and takes the others for written. What changes names,
-    /// a length or the owner may have happened or not.
+    /// `EIO`. A write may have written a part. A sync has written some sectors and takes the others for written. What changes
+    /// names, a length or the owner may have happened or not.
     Io,
     /// `ENOSPC`. As `Io` for writes and syncs; everything else did not happen. Writes into room that was reserved or is used
     /// already succeed.

@@ -146,8 +146,8 @@ impl Cut {
         // In half of all cuts, names, lengths and bytes went the same way: that is a disk that keeps some order.
         if rng.coin() {
             match sectors {
-                Plan::Only(_) => (lengths, changes) = (Plan::Everything, Plan::Everything),
-                Plan::AllBut(_) => (lengths, changes) = (Plan::Everything, Plan::Everything),
+                // A number of one sector says nothing of lengths and names.
+                Plan::Only(_) | Plan::AllBut(_) => (lengths, changes) = (Plan::Everything, Plan::Everything),
                 same => (lengths, changes) = (same, same),
             }
         } else if amount.changes > 0 && rng.below(4) == 0 {
@@ -181,12 +181,15 @@ impl Fate for Cut {
     }
 
     fn length(&mut self, lengths: &[Length]) -> u64 {
-        let until = |call| lengths.iter().take_while(|length| length.call <= call).last();
+        let until = |call| lengths.iter().take_while(|length| length.call < call).count();
         let chosen = match share(&mut self.lengths, &mut self.rng) {
             Share::None => lengths.first(),
             Share::All => lengths.last(),
             Share::Some => lengths.get(self.rng.index(lengths.len())),
-            Share::Until(call) => until(call - u64::from(self.rng.coin() && call > 0)),
+            Share::Until(call) => {
+                let (before, through) = (until(call), until(call + 1));
+                lengths.get(before.saturating_sub(1) + self.rng.index(through - before + 1))
+            }
         };
         chosen.map_or(0, |length| length.len)
     }

@@ -1,5 +1,6 @@
 //! A file: what reads see, what the disk has, and what was written since they were the same.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -50,8 +51,6 @@ pub(super) struct File {
     reserved: Vec<Range<u64>>,
     rights: Rights,
     durable_rights: Rights,
-    /// The open file that holds the lock.
-    pub(super) lock: Option<u64>,
     /// How many have it open.
     pub(super) opened: usize,
 }
@@ -69,7 +68,6 @@ impl File {
             reserved: Vec::new(),
             rights,
             durable_rights: rights,
-            lock: None,
             opened: 0,
         }
     }
@@ -92,6 +90,10 @@ impl File {
 
     pub(super) fn dirty(&self) -> &BTreeMap<u64, Vec<Version>> {
         &self.dirty
+    }
+
+    pub(super) fn lost(&self) -> &BTreeSet<u64> {
+        &self.lost
     }
 
     pub(super) fn rights(&self) -> Rights {
@@ -132,9 +134,7 @@ impl File {
         if bytes.is_empty() {
             return;
         }
-        if offset > self.len() {
-            self.grow(offset, call);
-        }
+        self.clear(offset, call);
         self.cached.write(offset, bytes);
         let (size, end) = (self.sector as u64, offset + bytes.len() as u64);
         for sector in offset / size..end.div_ceil(size) {
@@ -142,14 +142,20 @@ impl File {
             let written = offset.saturating_sub(start)..size.min(end - start);
             self.push(sector, written.start as usize..written.end as usize, call);
         }
-        self.push_length(end.max(self.len()), call);
+        let page = PAGE as u64;
+        for boundary in (offset / page + 1..end.div_ceil(page)).map(|next| next * page).chain([end]) {
+            self.push_length(boundary.max(self.len()), call);
+        }
     }
 
     pub(super) fn set_len(&mut self, len: u64, call: u64) {
         if len > self.len() {
-            return self.grow(len, call);
+            self.clear(len, call);
+            return self.push_length(len, call);
         }
         self.cached.cut(len);
+        self.reserved.iter_mut().for_each(|range| range.end = range.end.min(len));
+        self.reserved.retain(|range| !range.is_empty());
         // A file system clears the rest of the last block before it writes the new length.
         let last = len / self.sector as u64;
         if !len.is_multiple_of(self.sector as u64) {
@@ -159,18 +165,21 @@ impl File {
         self.push_length(len, call);
     }
 
-    /// Adds zeros. Where the disk has something else, from before the file was cut, they are waiting to be written.
-    fn grow(&mut self, len: u64, call: u64) {
+    /// Sees to zeros from the end of the file up to `to`. Where the disk has something else, from before the file was cut, they are
+    /// waiting to be written.
+    fn clear(&mut self, to: u64, call: u64) {
+        if to <= self.len() {
+            return;
+        }
         let size = self.sector as u64;
-        let sectors = self.len() / size..len.div_ceil(size);
+        let sectors = self.len() / size..to.div_ceil(size);
         let mut other: BTreeSet<u64> = self.dirty.range(sectors.clone()).map(|(sector, _)| *sector).collect();
-        for run in self.durable.runs(sectors.start * size..len) {
+        for run in self.durable.runs(sectors.start * size..to) {
             other.extend(run.start / size..run.end.div_ceil(size));
         }
         for sector in other {
             self.push_if_changed(sector, call);
         }
-        self.push_length(len, call);
     }
 
     fn push_length(&mut self, len: u64, call: u64) {
@@ -203,9 +212,15 @@ impl File {
     }
 
     pub(super) fn reserve(&mut self, range: Range<u64>) {
-        if !range.is_empty() {
-            self.reserved.push(range);
-        }
+        let mut whole = range;
+        self.reserved.retain(|other| {
+            let apart = other.end < whole.start || whole.end < other.start;
+            if !apart {
+                whole = whole.start.min(other.start)..whole.end.max(other.end);
+            }
+            apart
+        });
+        self.reserved.extend((!whole.is_empty()).then_some(whole));
     }
 
     /// The disk keeps room for these bytes already.
@@ -246,7 +261,7 @@ impl File {
             let old = self.sector_of(&self.durable, sector);
             let new = self.arrived(sector, &old, &versions, fate);
             self.before.write(sector * self.sector as u64, &old);
-            if new != self.sector_of(&self.cached, sector) {
+            if *new != *self.sector_of(&self.cached, sector) {
                 self.lost.insert(sector);
             }
             self.durable.write(sector * self.sector as u64, &new);
@@ -263,12 +278,16 @@ impl File {
 
     /// The file when the power is back.
     pub(super) fn settle(&self, fate: &mut dyn Fate) -> Self {
-        let mut durable = self.durable.clone();
+        if self.is_synced() && self.lost.is_empty() {
+            return Self { opened: 0, reserved: Vec::new(), ..self.clone() };
+        }
+        let (mut durable, mut old) = (self.durable.clone(), vec![0; self.sector]);
         for (&sector, versions) in &self.dirty {
-            let old = self.sector_of(&self.durable, sector);
+            let start = sector * self.sector as u64;
+            self.durable.read(start, &mut old);
             let new = self.arrived(sector, &old, versions, fate);
-            if new != old {
-                durable.write(sector * self.sector as u64, &new);
+            if *new != *old {
+                durable.write(start, &new);
             }
         }
         let len = if self.lengths.len() > 1 { fate.length(&self.lengths) } else { self.len() };
@@ -283,12 +302,12 @@ impl File {
         }
     }
 
-    fn arrived(&self, sector: u64, old: &[u8], versions: &[Version], fate: &mut dyn Fate) -> Vec<u8> {
+    fn arrived<'a>(&self, sector: u64, old: &'a [u8], versions: &'a [Version], fate: &mut dyn Fate) -> Cow<'a, [u8]> {
         let version = |index: usize| index.checked_sub(1).map_or(old, |index| &versions[index].bytes[..]);
         match fate.sector(old, versions) {
-            Arrived::Whole(index) => version(index).to_vec(),
-            Arrived::Torn { front, back, at } => [&version(front)[..at], &version(back)[at..]].concat(),
-            Arrived::Garbage(seed) => self.garbage(sector, old, versions, Rng::new(seed)),
+            Arrived::Whole(index) => version(index).into(),
+            Arrived::Torn { front, back, at } => [&version(front)[..at], &version(back)[at..]].concat().into(),
+            Arrived::Garbage(seed) => self.garbage(sector, old, versions, Rng::new(seed)).into(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! All that a simulated disk is, behind its lock: names, files, calls, clock and chance.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
@@ -30,6 +30,8 @@ pub(super) struct Machine {
     pub(super) names: Names,
     pub(super) files: BTreeMap<Ino, File>,
     pub(super) calls: Calls,
+    /// The open file that holds the lock of each file or directory that is locked.
+    locks: BTreeMap<Ino, u64>,
     /// The time at the next look, and what each look adds.
     pub(super) clock: (u64, u64),
     /// Gives out what [`Vfs::random`](crate::vfs::Vfs::random) does.
@@ -47,6 +49,7 @@ impl Machine {
             names: Names::new(),
             files: BTreeMap::new(),
             calls: Calls::default(),
+            locks: BTreeMap::new(),
             clock: (START_NS, STEP_NS),
             random: Rng::new(seed).branch(1),
             chance: Rng::new(seed).branch(2),
@@ -56,35 +59,34 @@ impl Machine {
         }
     }
 
-    /// Another disk with these names and files, on which nothing is open and nothing was called.
+    /// Another disk with these names and files, on which nothing was called.
     fn restarted(&self, names: Names, files: BTreeMap<Ino, File>, salt: u64) -> Self {
         let (random, chance) = (self.random.branch(salt), self.chance.branch(salt));
-        let mut machine = Self { names, files, calls: self.calls.restarted(), random, chance, ..*self };
-        machine.close_all();
-        machine
+        let calls = self.calls.restarted();
+        Self { names, files, calls, locks: BTreeMap::new(), random, chance, ..*self }
     }
 
     /// The disk after the power is back. `salt` makes what is random there differ from what was random here.
     pub(super) fn crashed(&self, fate: &mut dyn Fate, salt: u64) -> Self {
         let names = self.names.settle(fate);
         let reachable = names.tree().reachable();
-        // A file decides its fate even where its name is lost, so that the items of a state are always the same.
-        let mentioned = self.names.mentions();
-        let settled = mentioned.iter().filter_map(|ino| Some((*ino, self.files.get(ino)?.settle(fate))));
+        // A file decides its fate even where its name is lost, so that the questions to fate are always the same.
+        let settled = self.files.iter().map(|(ino, file)| (*ino, file.settle(fate)));
         let files = settled.filter(|(ino, _)| reachable.contains(ino)).collect();
         self.restarted(names, files, salt)
     }
 
     /// The disk after the process died.
     pub(super) fn killed(&self) -> Self {
-        self.restarted(self.names.clone(), self.files.clone(), u64::MAX)
+        let mut machine = self.restarted(self.names.clone(), self.files.clone(), u64::MAX);
+        machine.close_all();
+        machine
     }
 
     /// Nobody has a file open any more.
     pub(super) fn close_all(&mut self) {
-        for file in self.files.values_mut() {
-            (file.lock, file.opened) = (None, 0);
-        }
+        self.locks.clear();
+        self.files.values_mut().for_each(|file| file.opened = 0);
         self.forget();
     }
 
@@ -96,10 +98,9 @@ impl Machine {
 
     /// How much is unsynced.
     pub(super) fn amount(&self) -> Amount {
-        let mentioned = self.names.mentions();
         let mut amount = Amount { sectors: 0, lengths: 0, changes: self.names.pending().len(), calls: (u64::MAX, 0) };
         let mut seen = |call: u64| amount.calls = (amount.calls.0.min(call), amount.calls.1.max(call));
-        for file in mentioned.iter().filter_map(|ino| self.files.get(ino)) {
+        for file in self.files.values() {
             amount.sectors += file.dirty().len();
             amount.lengths += usize::from(file.lengths().len() > 1);
             file.dirty().values().flatten().for_each(|version| seen(version.call));
@@ -112,11 +113,25 @@ impl Machine {
 
     /// A file or directory that has a name.
     pub(super) fn find(&self, path: &Path) -> io::Result<Ino> {
-        let mut ino = ROOT;
-        for name in parts(path)? {
-            ino = self.names.tree().get(self.as_folder(ino)?, name).ok_or(Errno::NOENT)?;
+        if path.as_os_str().is_empty() {
+            return Err(Errno::NOENT.into());
         }
-        Ok(ino)
+        let mut way = vec![ROOT];
+        for component in path.components() {
+            let here = *way.last().unwrap_or(&ROOT);
+            match component {
+                Component::Normal(name) => {
+                    let next = self.names.tree().get(self.as_folder(here)?, name);
+                    way.push(next.ok_or(Errno::NOENT)?);
+                }
+                Component::ParentDir => {
+                    self.as_folder(here)?;
+                    way.pop();
+                }
+                Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+            }
+        }
+        Ok(*way.last().unwrap_or(&ROOT))
     }
 
     /// A directory that has a name.
@@ -131,12 +146,14 @@ impl Machine {
 
     /// The place that a path names, whether or not something is there.
     pub(super) fn place(&self, path: &Path) -> io::Result<Place> {
-        let mut parts = parts(path)?;
-        let name = parts.pop().ok_or(Errno::EXIST)?.to_owned();
-        let mut folder = ROOT;
-        for part in parts {
-            folder = self.as_folder(self.names.tree().get(folder, part).ok_or(Errno::NOENT)?)?;
+        if path.as_os_str().is_empty() {
+            return Err(Errno::NOENT.into());
         }
+        let name = path.file_name().ok_or(Errno::EXIST)?.to_owned();
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => self.folder(parent)?,
+            _ => ROOT,
+        };
         Ok(Place { folder, name })
     }
 
@@ -156,9 +173,16 @@ impl Machine {
         if self.at(&place).is_some() { Err(Errno::EXIST.into()) } else { Ok(place) }
     }
 
-    /// The path of a file or directory without detours.
-    pub(super) fn full_path(path: &Path) -> io::Result<PathBuf> {
-        Ok(parts(path)?.into_iter().fold(PathBuf::from("/"), |path, part| path.join(part)))
+    /// A path from the root on, without detours. What is on the way is known to be there.
+    pub(super) fn full_path(path: &Path) -> PathBuf {
+        path.components().fold(PathBuf::from("/"), |mut full, component| {
+            match component {
+                Component::Normal(name) => full.push(name),
+                Component::ParentDir => drop(full.pop()),
+                Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+            }
+            full
+        })
     }
 
     pub(super) fn create(&mut self, at: Place) -> Ino {
@@ -196,8 +220,15 @@ impl Machine {
     pub(super) fn closed(&mut self, ino: Ino, handle: u64) {
         if let Some(file) = self.files.get_mut(&ino) {
             file.opened = file.opened.saturating_sub(1);
-            file.lock = file.lock.filter(|holder| *holder != handle);
         }
+        if self.locks.get(&ino) == Some(&handle) {
+            self.locks.remove(&ino);
+        }
+    }
+
+    /// Takes a lock for an opening, unless another has it.
+    pub(super) fn lock(&mut self, ino: Ino, handle: u64) -> bool {
+        *self.locks.entry(ino).or_insert(handle) == handle
     }
 
     /// A file that is open or has a name.
@@ -258,20 +289,4 @@ impl Machine {
     pub(super) fn list(&self, folder: Ino) -> Vec<OsString> {
         self.names.tree().list(folder).map(|(name, _)| name.clone()).collect()
     }
-}
-
-/// The names along a path. Relative paths begin at the root.
-fn parts(path: &Path) -> io::Result<Vec<&OsStr>> {
-    if path.as_os_str().is_empty() {
-        return Err(Errno::NOENT.into());
-    }
-    let mut parts = Vec::new();
-    for component in path.components() {
-        match component {
-            Component::Normal(name) => parts.push(name),
-            Component::ParentDir => drop(parts.pop()),
-            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
-        }
-    }
-    Ok(parts)
 }

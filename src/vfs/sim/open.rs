@@ -55,8 +55,9 @@ impl Open {
         Ok((machine, failure))
     }
 
-    fn must_be_writable(&self) -> io::Result<()> {
-        if self.access == Access::Read { Err(Errno::BADF.into()) } else { Ok(()) }
+    /// A file that was opened to be read cannot be changed; which error says so depends on the call.
+    fn must_be_writable(&self, otherwise: Errno) -> io::Result<()> {
+        if self.access == Access::Read { Err(otherwise.into()) } else { Ok(()) }
     }
 
     fn sync(&self, name: &'static str, rights: bool) -> io::Result<()> {
@@ -86,7 +87,7 @@ impl VfsFile for Open {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let end = offset.saturating_add(bytes.len() as u64);
         let (mut machine, failure) = self.change(Op::Write, "write_at", Some((offset, end)))?;
-        self.must_be_writable()?;
+        self.must_be_writable(Errno::BADF)?;
         if end > LEN_MAX {
             return Err(Errno::FBIG.into());
         }
@@ -108,7 +109,7 @@ impl VfsFile for Open {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let (mut machine, failure) = self.change(Op::SetLen, "set_len", Some((0, len)))?;
-        self.must_be_writable()?;
+        self.must_be_writable(Errno::INVAL)?;
         if len > LEN_MAX {
             return Err(Errno::FBIG.into());
         }
@@ -122,7 +123,7 @@ impl VfsFile for Open {
 
     fn reserve(&self, from: u64, to: u64) -> io::Result<()> {
         let (mut machine, failure) = self.change(Op::Reserve, "reserve", Some((from, to)))?;
-        self.must_be_writable()?;
+        self.must_be_writable(Errno::BADF)?;
         if to > LEN_MAX {
             return Err(Errno::FBIG.into());
         }
@@ -159,8 +160,7 @@ impl VfsFile for Open {
     fn try_lock(&self) -> io::Result<bool> {
         let mut machine = lock(&self.machine);
         machine.calls.look(Op::Lock)?;
-        let holder = &mut machine.file(self.ino)?.lock;
-        Ok(*holder.get_or_insert(self.handle) == self.handle)
+        Ok(machine.lock(self.ino, self.handle))
     }
 
     fn hole(&self, offset: u64, len: u64) -> u64 {

@@ -21,7 +21,7 @@ impl fmt::Display for Sim {
             writeln!(f, "the power is off")?;
         }
         for (path, ino) in machine.named() {
-            if let Some(file) = machine.files.get(&ino).filter(|file| !file.is_synced()) {
+            if let Some(file) = machine.files.get(&ino).filter(|file| !file.is_synced() || !file.lost().is_empty()) {
                 writeln!(f, "not durable: {}: {}", path.display(), Waiting(file))?;
             }
         }
@@ -45,10 +45,9 @@ struct Waiting<'a>(&'a File);
 impl fmt::Display for Waiting<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();
-        let runs: Vec<_> = runs(self.0.dirty().keys().copied()).iter().map(|run| format!("{run:?}")).collect();
-        if !runs.is_empty() {
-            parts.push(format!("sectors {}", runs.join(", ")));
-        }
+        let (dirty, lost) = (runs(self.0.dirty().keys()), runs(self.0.lost().iter()));
+        parts.extend((!dirty.is_empty()).then(|| format!("sectors {dirty}")));
+        parts.extend((!lost.is_empty()).then(|| format!("sectors {lost} lost by a failed sync")));
         if let [durable, since @ ..] = self.0.lengths()
             && !since.is_empty()
         {
@@ -62,14 +61,14 @@ impl fmt::Display for Waiting<'_> {
     }
 }
 
-/// Numbers in order, as runs.
-fn runs(numbers: impl Iterator<Item = u64>) -> Vec<Range<u64>> {
+/// Numbers in order, as runs: `0..3, 7..8`.
+fn runs<'a>(numbers: impl Iterator<Item = &'a u64>) -> String {
     let mut runs: Vec<Range<u64>> = Vec::new();
-    for number in numbers {
+    for &number in numbers {
         match runs.last_mut() {
             Some(run) if run.end == number => run.end += 1,
             _ => runs.push(number..number + 1),
         }
     }
-    runs
+    runs.iter().map(|run| format!("{run:?}")).collect::<Vec<_>>().join(", ")
 }

@@ -6,9 +6,9 @@ use super::file::{Length, Version};
 use super::machine::Machine;
 use super::names::Change;
 
-/// Every state that a power cut can leave if each unsynced sector is either as it was synced or as it was written last, whole: times
-/// every length that each file had since its sync, times every subset of the changes of names. The first is the disk to
-/// which nothing arrived.
+/// Every state that a power cut can leave if each unsynced sector is either as it was synced or as it was written last, whole:
+/// times every length that each file had since its sync, times every subset of the changes of names, times the old and the new
+/// where mode and owner changed. The first is the disk to which nothing arrived.
 ///
 /// States can be equal: a sector behind the end that a file got does not show, nor one of a file that lost its name.
 #[derive(Debug)]

@@ -1,10 +1,12 @@
 //! What stands where no intact record does, and what it still says.
 
+use std::ops::Range;
+
 use super::{Decoder, body};
 use crate::bitflip::{self, Flip, Place};
 use crate::bytes::all_zero;
-use crate::decode::{Class, Decode, Input, Need, Step, Testimony};
-use crate::formats::native::layout::{ALIGN, PAYLOAD_MAX, RECORD_HEADER, RECORD_MAGIC, RecordFault, RecordHeader};
+use crate::decode::{Class, Decode, Hidden, Input, Need, Opening, Step, Testimony};
+use crate::formats::native::layout::{PAYLOAD_MAX, RECORD_HEADER, RECORD_MAGIC, RecordFault, RecordHeader, record};
 use crate::formats::native::payload::{CLOSE, Commit, RecordKind};
 use crate::span::Fault;
 
@@ -12,8 +14,8 @@ use crate::span::Fault;
 /// past single-bit evidence.
 const FLIP_SEARCHES_MAX: u32 = 64;
 
-/// How every COMMIT begins.
-const COMMIT_START: [u8; 3] = [RECORD_MAGIC[0], RECORD_MAGIC[1], RecordKind::Commit as u8];
+/// Bytes that are looked through for a record's beginning at a time.
+const STRETCH: usize = 64;
 
 impl Decoder {
     #[cold]
@@ -42,7 +44,10 @@ impl Decoder {
     pub(super) fn mended(&mut self, input: &Input<'_>, header: &RecordHeader, fault: Fault) -> Result<Step, Need> {
         let record = input.upto(header.total_len())?;
         self.transaction = 0;
-        self.testimony = Testimony { durable: promise(input, header).unwrap_or(0), ..Testimony::default() };
+        self.testimony = Testimony {
+            durable: commit(input, header).map_or(0, |commit| commit.durable_off.into()),
+            ..Testimony::default()
+        };
         Ok(Step { len: record.len(), class: claimed(fault, header) })
     }
 
@@ -96,8 +101,15 @@ impl Decoder {
         let rest = input.upto(self.rest(input.offset))?;
         let used = rest.iter().rposition(|&byte| byte != 0).map_or(rest.len(), |last| (last + 1).next_multiple_of(8));
         let used = used.min(rest.len());
-        self.testimony = self.hidden(&Input { bytes: &rest[..used], ..*input });
+        self.testimony = self.hidden(&Input { bytes: rest, ..*input });
         Ok(Step { len: used, class: Class::damage(fault) })
+    }
+
+    /// Whether a record of this segment begins among the `len` bytes of what stands here: then they are not the payload that the header here
+    /// announces. It never came, and somebody wrote on behind what there was of it.
+    pub(super) fn holds_another(&self, input: &Input<'_>, len: usize) -> Result<bool, Need> {
+        let rest = Input { bytes: input.upto(self.rest(input.offset))?, ..*input };
+        Ok(places(rest.bytes).take_while(|&at| at < len).any(|at| self.header_here(&rest.skip(at)).is_some()))
     }
 
     /// What the commits say to which the length of a hit record does not lead. None of them is taken for a record, lest bytes
@@ -106,19 +118,40 @@ impl Decoder {
     pub(super) fn hidden(&self, input: &Input<'_>) -> Testimony {
         let mut testimony = Testimony::default();
         let mut ends = Vec::new();
-        for at in (ALIGN..input.bytes.len()).step_by(ALIGN) {
+        for at in places(input.bytes) {
             let here = input.skip(at);
-            if !here.bytes.starts_with(&COMMIT_START) {
+            if here.bytes.get(record::KIND) != Some(&RecordKind::Commit.into()) {
                 continue;
             }
-            if let Some(durable) = self.header_here(&here).and_then(|header| promise(&here, &header)) {
-                testimony.durable = testimony.durable.max(durable);
-                ends.push(here.offset + (RECORD_HEADER + Commit::LEN) as u64);
-            }
+            let Some((header, commit)) =
+                self.header_here(&here).and_then(|header| Some((header, commit(&here, &header)?)))
+            else {
+                continue;
+            };
+            testimony.durable = testimony.durable.max(commit.durable_off.into());
+            ends.push(here.offset + header.total_len() as u64);
+            let first = u64::from(commit.first_off);
+            testimony.hidden.join(Hidden {
+                opening: Opening { transaction: commit.transaction, first },
+                last: if header.flags & CLOSE == 0 { commit.transaction } else { 0 },
+                records: first.checked_sub(input.offset).and_then(|from| self.records(input, from, at)).unwrap_or(0),
+            });
         }
         testimony.commits = ends.iter().filter(|&&end| end > testimony.durable).count() as u64;
         testimony.end = ends.last().copied().unwrap_or(0);
         testimony
+    }
+
+    /// How many records there are from one place to the record at another, if all are intact and lead there.
+    fn records(&self, input: &Input<'_>, from: u64, to: usize) -> Option<u64> {
+        let (mut at, mut count) = (usize::try_from(from).ok()?, 1);
+        while at < to {
+            let here = input.skip(at);
+            let header = self.header_here(&here)?;
+            body(&here, &header)?;
+            (at, count) = (at + header.total_len(), count + 1);
+        }
+        (at == to).then_some(count)
     }
 
     pub(super) fn search(&mut self, find: impl FnOnce() -> Option<Place>) -> Option<Place> {
@@ -130,12 +163,25 @@ impl Decoder {
     }
 }
 
-/// The promise of an intact commit that stands here.
-pub(super) fn promise(input: &Input<'_>, header: &RecordHeader) -> Option<u64> {
+/// The intact commit that stands here.
+fn commit(input: &Input<'_>, header: &RecordHeader) -> Option<Commit> {
     let is_commit = header.kind == u8::from(RecordKind::Commit);
     let payload = body(input, header).filter(|_| is_commit)?.get(..header.len.into())?;
-    let durable = Commit::parse(payload)?.durable_off;
-    (durable <= header.offset).then_some(durable.into())
+    Commit::parse(payload).filter(|commit| commit.first_off.max(commit.durable_off) <= header.offset)
+}
+
+/// Where a record may begin in `bytes`, by its magic, but for their beginning. A program that appends at the end of a torn file does
+/// not ask whether that is a place for a record, so any is looked at.
+fn places(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    let begins = |at: &usize| bytes[*at..].starts_with(&RECORD_MAGIC);
+    let stretches = (1..bytes.len()).step_by(STRETCH).map(|from| from..bytes.len().min(from + STRETCH));
+    // Without a branch for each byte the compiler compares many at once.
+    let holds_any = |stretch: &Range<usize>| {
+        let (first, second) = (&bytes[stretch.clone()], &bytes[bytes.len().min(stretch.start + 1)..]);
+        let pairs = first.iter().zip(second);
+        pairs.fold(false, |any, (&a, &b)| any | ((a == RECORD_MAGIC[0]) & (b == RECORD_MAGIC[1])))
+    };
+    stretches.filter(holds_any).flatten().filter(begins)
 }
 
 pub(super) fn claimed(fault: Fault, header: &RecordHeader) -> Class {

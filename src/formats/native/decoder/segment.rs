@@ -60,7 +60,10 @@ impl Decoder {
             Err(_) => self.header_fault(&area[..HEADER_LEN], offset),
             Ok(header) if self.header.as_ref().is_some_and(|known| known != header) => self.other_header(header),
             Ok(_) if !all_zero(&area[HEADER_LEN..]) => Fault::Reserved,
-            Ok(_) => return Step { len: area.len(), class: Class::Header { durable } },
+            Ok(header) => {
+                let class = Class::Header { durable, transaction: header.first_transaction };
+                return Step { len: area.len(), class };
+            }
         };
         self.testimony = Testimony { durable, ..Testimony::default() };
         Step { len: area.len(), class: Class::damage(fault) }

@@ -264,6 +264,20 @@ fn commits_promise_what_the_caller_has_synced_and_the_close_mark_all_before_it()
 }
 
 #[test]
+fn a_close_mark_does_not_promise_the_padding_before_it() {
+    for left in [0, 8, 16, 24, 32, 40] {
+        let mut segment = writer();
+        segment.data(&vec![1; BLOCK - RECORDS_START - 2 * RECORD_HEADER - Commit::LEN - left]).expect("a record");
+        segment.commit(0).expect("a commit");
+        assert_eq!(segment.end() as usize, BLOCK - left);
+        let mark = segment.close_mark(0).expect("a mark");
+        assert_eq!(mark.offset() as usize, BLOCK);
+        let bytes = segment.finish().expect("memory");
+        assert_eq!(records(&bytes).last().expect("a record").commit().durable_off as usize, BLOCK - left);
+    }
+}
+
+#[test]
 fn nothing_follows_a_close_mark_or_a_seal_and_neither_cuts_a_transaction() {
     let mut closed = writer();
     closed.write(0, b"x").expect("a write");

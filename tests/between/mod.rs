@@ -1,0 +1,182 @@
+//! A disk on which something happens before a call of one's choice: whatever another program might do just then.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use waltool::vfs::{Access, Disk, Stat, Vfs, VfsFile};
+
+/// Reads give this many bytes at most, so that things happen within a file too.
+const READ_MAX: usize = 3000;
+
+type Act = Box<dyn FnMut() + Send>;
+
+/// What happens, and when.
+struct Moment {
+    /// Calls until then.
+    left: u64,
+    /// Calls until it happens again.
+    again: Option<u64>,
+    act: Act,
+}
+
+/// The disk, as seen by the one who is interrupted.
+#[derive(Clone)]
+pub struct Between {
+    disk: Disk,
+    moment: Arc<Mutex<Moment>>,
+}
+
+impl Between {
+    /// `act` happens before the `n`-th call from now, counted from 1.
+    pub fn new(disk: Disk, n: u64, act: impl FnMut() + Send + 'static) -> Self {
+        Self { disk, moment: Arc::new(Mutex::new(Moment { left: n, again: None, act: Box::new(act) })) }
+    }
+
+    /// `act` happens before every `n`-th call.
+    pub fn every(disk: Disk, n: u64, act: impl FnMut() + Send + 'static) -> Self {
+        Self { disk, moment: Arc::new(Mutex::new(Moment { left: n, again: Some(n), act: Box::new(act) })) }
+    }
+
+    /// The call has come.
+    pub fn happened(&self) -> bool {
+        self.moment.lock().unwrap().left == 0
+    }
+
+    fn call(&self) -> &Disk {
+        let mut moment = self.moment.lock().unwrap();
+        moment.left = match moment.left {
+            1 => {
+                (moment.act)();
+                moment.again.unwrap_or(0)
+            }
+            left => left.saturating_sub(1),
+        };
+        &self.disk
+    }
+
+    fn file(&self, file: Box<dyn VfsFile>) -> Box<dyn VfsFile> {
+        Box::new(File { file, between: self.clone() })
+    }
+}
+
+impl fmt::Debug for Between {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.disk.fmt(f)
+    }
+}
+
+impl Vfs for Between {
+    fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn VfsFile>> {
+        Ok(self.file(self.call().open(path, access)?))
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
+        Ok(self.file(self.call().create_new(path)?))
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        self.call().stat(path)
+    }
+
+    fn stat_link(&self, path: &Path) -> io::Result<Stat> {
+        self.call().stat_link(path)
+    }
+
+    fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
+        self.call().canonicalize(path)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<OsString>> {
+        self.call().list(folder)
+    }
+
+    fn create_folder(&self, path: &Path, mode: u32) -> io::Result<()> {
+        self.call().create_folder(path, mode)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call().rename_new(from, to)
+    }
+
+    fn rename_over(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call().rename_over(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.call().remove(path)
+    }
+
+    fn remove_folder(&self, path: &Path) -> io::Result<()> {
+        self.call().remove_folder(path)
+    }
+
+    fn sync_folder(&self, path: &Path) -> io::Result<()> {
+        self.call().sync_folder(path)
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.disk.now_ns()
+    }
+
+    fn random(&self, out: &mut [u8]) -> io::Result<()> {
+        self.disk.random(out)
+    }
+}
+
+struct File {
+    file: Box<dyn VfsFile>,
+    between: Between,
+}
+
+impl File {
+    fn call(&self) -> &dyn VfsFile {
+        self.between.call();
+        &*self.file
+    }
+}
+
+impl VfsFile for File {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let len = buffer.len().min(READ_MAX);
+        self.call().read_at(&mut buffer[..len], offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.call().write_at(bytes, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.call().set_len(len)
+    }
+
+    fn reserve(&self, from: u64, to: u64) -> io::Result<()> {
+        self.call().reserve(from, to)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.call().sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.call().sync_all()
+    }
+
+    fn stat(&self) -> io::Result<Stat> {
+        self.call().stat()
+    }
+
+    fn set_owner(&self, like: &Stat) -> io::Result<()> {
+        self.call().set_owner(like)
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        self.call().try_lock()
+    }
+
+    fn hole(&self, offset: u64, len: u64) -> u64 {
+        self.file.hole(offset, len)
+    }
+}
