@@ -5,8 +5,8 @@ mod support;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
-use support::{Bench, Disk, Read, pattern};
-use waltool::formats::native::layout::{HEADER_LEN, SegmentHeader, TWIN};
+use support::{Bench, Disk, Owned, Read, pattern};
+use waltool::formats::native::layout::{HEADER_LEN, RECORDS_START, SegmentHeader, TWIN};
 use waltool::span::{Fault, Gap, Kind};
 use waltool::{Error, Log, Report, Scan, Verdict};
 
@@ -117,6 +117,23 @@ fn a_header_that_went_astray_costs_nothing_but_itself() {
             assert_eq!(report.verdict(), Verdict::Corrupt, "{at} of {from} over {to}: {:?}", report.faults);
             assert_eq!(report.fault_count, 1, "{:?}", report.faults);
             assert_eq!(report.prefix.transactions + report.beyond.transactions, 3);
+        }
+    }
+}
+
+/// Its nonce stands in the header of the next segment and in the SEAL of the one before.
+#[test]
+fn records_of_another_segment_are_refused_where_both_headers_are_lost() {
+    for (from, to) in [(0, 1), (2, 1), (1, 0), (0, 2)] {
+        let mut disk = chained(3).zero(to, 0..RECORDS_START as u64);
+        let len = disk.file(from).len().min(disk.file(to).len());
+        let records = disk.file(from)[RECORDS_START..len].to_vec();
+        disk.file(to)[RECORDS_START..len].copy_from_slice(&records);
+        assert_eq!(disk.report().verdict(), Verdict::Corrupt);
+        let sound = chained(3).scan();
+        for found in disk.scan().records {
+            let same = |own: &Owned| (own.meta.lsn, &own.payload) == (found.meta.lsn, &found.payload);
+            assert!(sound.records.iter().any(same), "{from} over {to}: {found:?}");
         }
     }
 }

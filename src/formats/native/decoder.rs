@@ -30,7 +30,7 @@ pub struct Decoder {
     nonce: Option<u32>,
     /// What stands here and behind is residue: the successor says that the log ended before.
     limit: u64,
-    sealed: Option<u32>,
+    sealed: Option<Seal>,
     transaction: u64,
     flip_searches: u32,
     /// The last plain record, whose nonce is the segment's.
@@ -43,6 +43,7 @@ pub struct Decoder {
 struct Previous {
     number: u64,
     nonce: Option<u32>,
+    sealed: Option<Seal>,
 }
 
 /// Which part of the segment comes next.
@@ -105,7 +106,7 @@ impl Decode for Decoder {
         let misnamed = self.name.is_some_and(|name| name != u64::from(self.number));
         // Whom the next segment must continue is not known behind a segment in a wrong place.
         let nonce = self.nonce.filter(|_| !misnamed);
-        self.previous = Some(Previous { number: self.name.unwrap_or(self.number.into()), nonce });
+        self.previous = Some(Previous { number: self.name.unwrap_or(self.number.into()), nonce, sealed: self.sealed });
         let least = match self.area {
             Area::Elsewhere => return None,
             Area::Header | Area::HeaderAfterGap | Area::Twin => RECORDS_START as u64,
@@ -116,8 +117,8 @@ impl Decode for Decoder {
             self.testimony = Testimony { durable: least, ..Testimony::default() };
             return Some(Class::damage(Fault::Cut { need: least, have: len }));
         }
-        let number = self.sealed.filter(|_| self.last && !self.alone)?;
-        Some(Class::Gap(Gap::NoSuccessor { number: number.into() }))
+        let seal = self.sealed.filter(|_| self.last && !self.alone)?;
+        Some(Class::Gap(Gap::NoSuccessor { number: seal.next_number.into() }))
     }
 
     fn hole(&mut self, offset: u64, len: u64) -> Option<(u64, Class)> {
@@ -271,7 +272,7 @@ impl Decoder {
         let filled = if offset.is_multiple_of(BLOCK as u64) { RECORD_HEADER + Seal::LEN - ALIGN } else { 0 };
         meta.durable = offset.saturating_sub(filled as u64);
         meta.transaction = 0;
-        self.sealed = Some(seal.next_number);
+        self.sealed = Some(seal);
         true
     }
 }

@@ -36,6 +36,8 @@ impl Decoder {
             self.accept(known);
         } else {
             self.number = self.name.unwrap_or(0) as u32;
+            self.nonce = self.nonce_by_neighbours();
+            self.limit = self.limit_by_next();
         }
         self.area = Area::Twin;
         Ok(self.header_step(header, area, input.offset))
@@ -111,6 +113,16 @@ impl Decoder {
         self.log_id.get_or_insert(header.log_id);
         self.limit = self.limit_by_next();
         self.header = Some(header);
+    }
+
+    /// The nonce by the next segment's header, or by the SEAL of the one before.
+    fn nonce_by_neighbours(&self) -> Option<u32> {
+        let follows = |next: &&SegmentHeader| {
+            self.log_id.is_none_or(|log_id| log_id == next.log_id) && next.number == self.number.wrapping_add(1)
+        };
+        let next = self.next.as_ref().filter(follows);
+        let seal = self.previous.and_then(|previous| previous.sealed).filter(|seal| seal.next_number == self.number);
+        next.map(|next| next.prev_nonce).or(seal.map(|seal| seal.next_nonce))
     }
 
     /// Where the segment ends by its successor, if that continues it.
