@@ -23,6 +23,25 @@ impl Held {
     }
 }
 
+impl Drop for Held {
+    fn drop(&mut self) {
+        // To close the file is not enough: another thread may be starting a program, which has a copy of it until it runs.
+        if let Some(file) = &self.0 {
+            file.unlock();
+        }
+    }
+}
+
+/// Takes the lock as a writer of the log does: the file is created if need be.
+///
+/// # Errors
+/// [`Error::Refused`] while another has it; [`Error::Write`].
+pub fn own(disk: &dyn Vfs, path: &Path) -> Result<Held> {
+    let failed = |source| Error::write(path, "lock", source);
+    let file = disk.open(path, Access::Lock).map_err(failed)?;
+    if file.try_lock().map_err(failed)? { Ok(Held(Some(file))) } else { Err(held(path)) }
+}
+
 /// Takes the lock that a writer of the log would hold. Without a file to lock there is nothing to take. Creates nothing.
 ///
 /// # Errors

@@ -126,6 +126,8 @@ pub trait VfsFile: Send + Sync {
     fn set_owner(&self, like: &Stat) -> io::Result<()>;
     /// Takes the lock that one open file can hold at a time, until it is dropped. `false`: another holds it.
     fn try_lock(&self) -> io::Result<bool>;
+    /// Gives that lock up, also where a process that this one has begun holds the open file for a moment.
+    fn unlock(&self) {}
     /// The bytes from `offset` to the next that are really stored, at most up to `len`; 0 where there is no hole, or nobody knows.
     fn hole(&self, offset: u64, len: u64) -> u64 {
         let _ = (offset, len);

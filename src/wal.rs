@@ -67,7 +67,8 @@ use crate::format::Format;
 use crate::formats::native::Native;
 pub use crate::formats::native::encode::Entry;
 use crate::formats::native::layout::Lsn;
-use crate::vfs::{Access, Disk, Kind, VfsFile};
+use crate::locks::{self, Held};
+use crate::vfs::{Disk, Kind};
 use group::Group;
 use writer::Writer;
 
@@ -86,7 +87,7 @@ pub struct Wal {
     /// then, a power cut could bring back the one below it, and leave a gap.
     keeps_all: AtomicBool,
     /// Held to the end.
-    _lock: Box<dyn VfsFile>,
+    _lock: Held,
 }
 
 impl Wal {
@@ -104,7 +105,7 @@ impl Wal {
     fn open_with(path: &Path, options: &Options) -> Result<Self> {
         let disk = options.disk.clone();
         make_folder(&disk, path)?;
-        let lock = lock(&disk, path)?;
+        let lock = locks::own(&*disk, &path.join(LOCK))?;
         let found = recovery::recover(&disk, path, options.target_id)?;
         let writer = Writer::new(disk.clone(), path, options.layout(), found.recovery.end);
         let group = Group::new(path, disk.clone(), options.limits(), (found.last, found.time_ns), found.next, writer);
@@ -215,16 +216,5 @@ fn make_folder(disk: &Disk, path: &Path) -> Result<()> {
             Ok(())
         }
         Err(source) => Err(Error::read(path, source).into()),
-    }
-}
-
-fn lock(disk: &Disk, path: &Path) -> Result<Box<dyn VfsFile>> {
-    let path = path.join(LOCK);
-    let failed = |source| Error::write(&path, "lock", source);
-    let file = disk.open(&path, Access::Lock).map_err(failed)?;
-    if file.try_lock().map_err(failed)? {
-        Ok(file)
-    } else {
-        Err(Error::refused(&path, "another program has the log open for writing").into())
     }
 }

@@ -301,3 +301,21 @@ fn room_that_was_reserved_is_given_back_at_the_end() {
     let report = verify(folder.path());
     assert_eq!((report.verdict(), report.unwritten_bytes, report.bytes < 9000), (Verdict::Clean, 0, true));
 }
+
+/// A program that is being started has a copy of every open file for a moment, so that closing the lock's file frees nothing.
+#[test]
+fn a_log_that_was_dropped_is_free_at_once_though_other_threads_start_programs() {
+    let folder = tempfile::tempdir().unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..200 {
+                std::process::Command::new("true").status().unwrap();
+            }
+            done.store(true, std::sync::atomic::Ordering::Release);
+        });
+        while !done.load(std::sync::atomic::Ordering::Acquire) {
+            drop(Wal::open(folder.path()).unwrap());
+        }
+    });
+}

@@ -154,6 +154,10 @@ impl VfsFile for File {
         }
     }
 
+    fn unlock(&self) {
+        let _ = rustix::fs::flock(self, FlockOperation::Unlock);
+    }
+
     fn hole(&self, offset: u64, len: u64) -> u64 {
         match rustix::fs::seek(self, SeekFrom::Data(offset)) {
             Ok(stored) => stored.min(len).saturating_sub(offset),
