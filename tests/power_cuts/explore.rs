@@ -4,11 +4,12 @@ use std::fmt::{self, Display};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+use waltool::Verdict;
 use waltool::vfs::Sim;
 
 use crate::chance::Chance;
 use crate::model::Model;
-use crate::player::{Player, is_no_worse_than_torn, no_segment_is_worse_than_torn};
+use crate::player::{Player, is_no_worse_than_torn, no_segment_is_worse_than_torn, verify};
 use crate::scripts::{self, AFTERWARDS, Config, Script, Step};
 
 /// Scripts that chance writes, in each round.
@@ -161,8 +162,11 @@ impl Count {
         let mut whole = Player::new(sim.fork(), model.clone(), config);
         let _story = Story(&whole.sim.clone(), format_args!("afterwards {AFTERWARDS:?}"));
         whole.play_until_off(&AFTERWARDS);
-        assert!(whole.wal.is_none() && !is_no_worse_than_torn(&whole.sim, &whole.model), "torn, though it was closed");
-        self.check(&whole.sim.crash(chance.next()), &whole.model.crashed(), config);
+        let after = whole.sim.crash(chance.next());
+        self.check(&after, &whole.model.crashed(), config);
+        let report = verify(&after).expect("a log");
+        let closed = (report.verdict(), report.undecided);
+        assert_eq!(closed, (Verdict::Clean, 0), "the log was closed, and the power failed after that");
         let calls = whole.sim.changes();
         for _ in 0..3 {
             self.check_cut_again(sim, model, config, 1 + chance.below(calls), chance);

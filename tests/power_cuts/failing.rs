@@ -111,10 +111,15 @@ fn play_and_listen(player: &mut Player, mut steps: &[Step], fault: Fault, met: &
                 acknowledged.is_none_or(|lsn| lsn < from),
                 "{acknowledged:?} was acknowledged, unknown from {from}"
             );
+            let returned = player.model.last_returned();
+            assert!(returned.is_none_or(|lsn| lsn < to), "{returned:?} was returned, unknown up to {to}");
             player.model.durable_below(from);
             return refuses_everything(player, &error);
         }
-        // Nothing was written that was acknowledged: the log goes on.
+        // Only before anything was written, or behind the CHECKPOINT, where old segments are removed, the log goes on.
+        let failed = player.sim.trace().iter().any(|call| call.failure.is_some());
+        let before = matches!(steps[done], Step::Open | Step::Checkpoint(_)) || !failed;
+        assert!(before, "{:?} failed in writing, and says {error}", steps[done]);
         player.sim.heal();
         match steps[done] {
             Step::Checkpoint(_) => player.settle_checkpoint(),

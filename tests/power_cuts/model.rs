@@ -160,6 +160,11 @@ impl Model {
         self.attempted[..self.durable].iter().rev().find_map(|attempt| attempt.lsn)
     }
 
+    /// The last commit that has returned.
+    pub fn last_returned(&self) -> Option<Lsn> {
+        self.attempted.iter().rev().find_map(|attempt| attempt.lsn)
+    }
+
     /// A log was opened and gave this: no less than was acknowledged, nothing that was not attempted, in order and byte by byte. It
     /// is all there will be from now on.
     pub fn opened(&mut self, given: &[Given], end: Lsn) -> Result<(), String> {
