@@ -18,7 +18,8 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 
 use child::Line;
 use support::Noise;
@@ -47,23 +48,30 @@ fn what_a_killed_program_was_told_is_in_its_log() {
         let session = seed.wrapping_mul(1_000_003).wrapping_add(kill) as u32;
         let lines = if noise.below(3) == 0 { noise.below(6) } else { noise.below(150) };
         let said = run_and_kill(log.as_os_str(), session, lines);
+        // What another test spawns holds all that is open here, locks too, until it runs its own program.
+        let quiet = SPAWNING.lock();
         let checked = witness.check(&log, session, &said);
+        drop(quiet);
         checked.unwrap_or_else(|why| panic!("seed {seed}, kill {kill} of {kills}, after {lines} lines: {why}"));
     }
     println!("{kills} kills from seed {seed} on: {witness}");
     assert!(witness.has_seen_enough(kills), "{witness}");
 }
 
+/// Held while a process is spawned, and while nothing may be.
+static SPAWNING: Mutex<()> = Mutex::new(());
+
+fn spawn(command: &mut Command) -> Child {
+    let _spawning = SPAWNING.lock();
+    command.spawn().expect("a process")
+}
+
 /// Runs a child up to so many lines, kills it, and gives all that it said.
 fn run_and_kill(log: &OsStr, session: u32, lines: usize) -> Vec<Line> {
     let own = std::env::current_exe().expect("this test");
-    let mut child = Command::new(own)
-        .args(["--exact", "what_a_killed_program_was_told_is_in_its_log", "--nocapture"])
-        .env(CHILD, log)
-        .env(SESSION, session.to_string())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("a child");
+    let mut command = Command::new(own);
+    command.args(["--exact", "what_a_killed_program_was_told_is_in_its_log", "--nocapture"]);
+    let mut child = spawn(command.env(CHILD, log).env(SESSION, session.to_string()).stdout(Stdio::piped()));
     let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
     let mut said = Vec::new();
     let mut text = String::new();

@@ -56,6 +56,9 @@ impl Witness {
         }
         let wal = Wal::open(path).map_err(|error| error.to_string())?;
         let committed = wal.committed(Lsn::new(oldest, RECORDS_START as u32)).map_err(|error| error.to_string())?;
+        if let Err(error) = wal.committed(wal.redo_lsn()) {
+            return Err(format!("what is not applied cannot be read: {error}"));
+        }
         self.segments = self.segments.max(wal.recovery().end.segment());
         let found = transactions(&committed)?;
         let acknowledged = self.hear(session, said);

@@ -201,8 +201,7 @@ impl Author {
             let done = self.act(&wal);
             self.note();
             match done {
-                Ok(true) => self.synced(),
-                Ok(false) => {}
+                Ok(synced) => self.returned(synced),
                 Err(error) => {
                     assert!(self.sim.is_off(), "{error}");
                     break;
@@ -311,10 +310,15 @@ impl Author {
         }
     }
 
-    /// All that was written is on the disk.
-    fn synced(&mut self) {
-        if let Some(segment) = self.segments.range_mut(self.past.0 + 1..).next_back().map(|(_, segment)| segment) {
-            segment.synced = segment.last_end();
+    /// A call has returned: the segments that it left are sealed, and perhaps all that was written is on the disk.
+    fn returned(&mut self, synced: bool) {
+        let mut own: Vec<_> = self.segments.range_mut(self.past.0 + 1..).filter(|(_, own)| !own.removed).collect();
+        let Some((_, last)) = own.pop() else { return };
+        if synced {
+            last.synced = last.last_end();
+        }
+        for (number, left) in own {
+            assert!(left.seal().is_some(), "segment {number} is not sealed");
         }
     }
 
