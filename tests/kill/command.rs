@@ -136,7 +136,7 @@ fn a_second_run_finishes(arguments: &[&str], torn: bool, between: impl Fn(&Files
         assert_eq!(again.iter().filter(differs).map(|(path, _)| path).next(), None, "{about}");
         assert_eq!(again.len(), after.len(), "{about}");
     }
-    println!("{arguments:?}: {killed} of {KILLS} killed, {unfinished} of them before the end");
+    figure!("{arguments:?}: {killed} of {KILLS} killed, {unfinished} of them before the end");
     assert!(unfinished > KILLS / 10, "{unfinished} were killed before the end");
 }
 

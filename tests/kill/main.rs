@@ -7,6 +7,9 @@
 //! `WALTOOL_KILLS` sets how often (250), `WALTOOL_SEED` what is done and after how many lines the kill comes (1); a failure prints
 //! both. The moment of a kill is never quite the same again. Ten thousand: `WALTOOL_KILLS=10000 cargo test --test kill`.
 
+#[macro_use]
+#[path = "../support/figure.rs"]
+mod figure;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -54,7 +57,7 @@ fn what_a_killed_program_was_told_is_in_its_log() {
         drop(quiet);
         checked.unwrap_or_else(|why| panic!("seed {seed}, kill {kill} of {kills}, after {lines} lines: {why}"));
     }
-    println!("{kills} kills from seed {seed} on: {witness}");
+    figure!("{kills} kills from seed {seed} on: {witness}");
     assert!(witness.has_seen_enough(kills), "{witness}");
 }
 

@@ -1,6 +1,9 @@
 //! The write path against power cuts and failing calls, on a simulated disk. The oracle is a model of what was attempted and of what
 //! was acknowledged, never the implementation.
 
+#[macro_use]
+#[path = "../support/figure.rs"]
+mod figure;
 mod chance;
 mod explore;
 mod failing;
@@ -23,7 +26,7 @@ fn what_is_acknowledged_survives_every_power_cut() {
     let enough = || count.states.load(Relaxed) >= states;
     let name = "what_is_acknowledged_survives_every_power_cut";
     let rounds = explore::rounds(name, enough, |case| explore::cut(case, &count));
-    println!(
+    figure!(
         "{} crash states, {} of them torn, 0 violations; {rounds} rounds from seed {}",
         count.states.load(Relaxed),
         count.torn.load(Relaxed),
@@ -37,7 +40,7 @@ fn what_is_said_after_a_failing_call_is_true() {
     let states = number("WALTOOL_STATES").unwrap_or(0);
     let enough = || met.count.states.load(Relaxed) >= states;
     let rounds = explore::rounds("what_is_said_after_a_failing_call_is_true", enough, |case| failing::fail(case, &met));
-    println!(
+    figure!(
         "{} runs with a failing call, of which {} were told and {} left names stuck; {} states, 0 violations; {rounds} rounds from seed {}",
         met.runs.load(Relaxed),
         met.noticed.load(Relaxed),
@@ -53,7 +56,7 @@ fn a_log_that_a_crash_left_is_repaired_and_replayed_whatever_interrupts_that() {
     let enough = || mended.cuts.load(Relaxed) >= number("WALTOOL_STATES").unwrap_or(0);
     let name = "a_log_that_a_crash_left_is_repaired_and_replayed_whatever_interrupts_that";
     let rounds = explore::rounds(name, enough, |case| mending::mend(case, &mended));
-    println!(
+    figure!(
         "{} logs replayed, {} of them repaired and taken back; {} interruptions, 0 violations; {rounds} rounds from seed {}",
         mended.logs.load(Relaxed),
         mended.repaired.load(Relaxed),

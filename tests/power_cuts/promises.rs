@@ -153,7 +153,7 @@ fn every_promise_is_what_the_last_sync_had_covered() {
         (scripts, promises, seals) = (scripts + 1, promises + compared, seals + met);
     }
     assert!(promises > 5000 && seals > 500, "{promises} and {seals}");
-    println!("{promises} promises compared and {seals} SEALs met, in {scripts} scripts");
+    figure!("{promises} promises compared and {seals} SEALs met, in {scripts} scripts");
 }
 
 #[test]

@@ -98,7 +98,7 @@ fn all_states(sector: usize, config: Config) {
     let states: u128 = scripts().map(|steps| small.check(&steps)).sum();
     let (distinct, torn) = (small.met.len(), small.count.torn.load(Relaxed));
     assert!(states > 30_000 && distinct > 500, "{states} states, {distinct} distinct");
-    println!(
+    figure!(
         "all {states} states, {distinct} of them distinct, {torn} of these torn, 0 violations; sectors of {sector}, {config:?}"
     );
 }

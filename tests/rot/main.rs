@@ -14,6 +14,9 @@
 //! failure prints the seed of its log, which comes first where that is given:
 //! `WALTOOL_SEED=4711 WALTOOL_STATES=1 cargo test --test rot`.
 
+#[macro_use]
+#[path = "../support/figure.rs"]
+mod figure;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -73,9 +76,9 @@ fn a_disk_that_lies_about_promised_bytes_is_found_out() {
         }
     });
     let (logs, tally) = (next.into_inner() - first, tally.into_inner().expect("no thread failed"));
-    println!("{logs} logs from seed {first} on; damaged where they promise something, and where they do not:");
+    figure!("{logs} logs from seed {first} on; damaged where they promise something, and where they do not:");
     for (harm, Counts { promised, undecided }) in &tally {
-        println!("{:>12} {promised:>8} {undecided:>8}", format!("{harm:?}"));
+        figure!("{:>12} {promised:>8} {undecided:>8}", format!("{harm:?}"));
     }
     assert!(done.into_inner() >= states);
     for harm in Harm::all().filter(|_| states >= 10_000) {
