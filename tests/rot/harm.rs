@@ -155,13 +155,16 @@ impl Victim<'_> {
         [SECTOR, SECTOR, PAGE, BLOCK][self.noise.below(4)]
     }
 
-    /// A place in a segment of this length: often in the header of a record, or at the start of a block.
+    /// A place in a segment of this length: often in the header of a record, or at the edge of a block.
     fn place(&mut self, number: u32, len: usize) -> usize {
         let records = &self.log.segments[&number].records;
         let at = match self.noise.below(8) {
             0..3 if !records.is_empty() => records[self.noise.below(records.len())].at + self.noise.below(HEADER),
             3 => self.noise.below(RECORDS_START),
-            4 => self.noise.below(len / BLOCK + 1) * BLOCK,
+            4 => {
+                let edge = self.noise.below(len / BLOCK + 1) * BLOCK;
+                edge.saturating_sub(self.noise.below(2) * (1 + self.noise.below(HEADER)))
+            }
             5 => self.noise.below(len),
             _ => self.noise.below(records.last().map_or(len, |record| record.end())),
         };

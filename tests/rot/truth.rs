@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::written::{BLOCK, Files, HEADER, RECORDS_START, Record, Segment, Transaction, Written};
+use super::written::{BLOCK, Files, HEADER, RECORDS_START, Record, Transaction, Written};
 
 /// What a verdict must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,9 +48,24 @@ impl<'w> Truth<'w> {
     /// The last segment says that there was another.
     fn has_lost_its_last(&self) -> bool {
         let last = self.files.last_key_value().and_then(|(name, bytes)| Some((self.log.segments.get(name)?, bytes)));
-        last.is_some_and(|(segment, bytes)| {
-            segment.seal().is_some_and(|seal| segment.stands(seal.at, seal.end(), bytes))
-        })
+        last.is_some_and(|(segment, bytes)| segment.seal_stands(bytes))
+    }
+
+    /// Something besides its records says what the nonce of a segment is.
+    fn knows_nonce_of(&self, number: u32) -> bool {
+        let there = |number: u32| Some((self.log.segments.get(&number)?, self.files.get(&number)?));
+        let by_header = |number| there(number).is_some_and(|(segment, bytes)| segment.header_stands(bytes));
+        by_header(number)
+            || by_header(number + 1)
+            || there(number - 1).is_some_and(|(before, bytes)| before.seal_stands(bytes))
+    }
+
+    /// The record's header is hit, and not only in one bit, which its checksum puts back where the nonce confirms it.
+    fn hides(&self, number: u32, record: &Record, bytes: &[u8]) -> bool {
+        let Some(found) = bytes.get(record.at..record.at + HEADER) else { return true };
+        let written = &self.log.segments[&number].bytes[record.at..record.at + HEADER];
+        let flipped: u32 = found.iter().zip(written).map(|(a, b)| (a ^ b).count_ones()).sum();
+        flipped > u32::from(self.knows_nonce_of(number))
     }
 
     /// Bytes of this segment are not what they were that something that is still there says had been synced.
@@ -65,10 +80,8 @@ impl<'w> Truth<'w> {
         if let Some(end) = self.end_by_next(name) {
             return end;
         }
-        // One flipped bit of a header hides nothing.
         let stands = |commit: &&Record| {
-            let payload = commit.at + HEADER;
-            !hides(segment, commit.at, bytes) && segment.stands(payload, commit.end(), bytes)
+            !self.hides(name, commit, bytes) && segment.stands(commit.at + HEADER, commit.end(), bytes)
         };
         let promises = segment.commits().filter(stands).map(|commit| segment.promises[&commit.at]);
         // A file has its name only once both copies of the header were synced.
@@ -98,7 +111,9 @@ impl<'w> Truth<'w> {
         segment.stands(first.at, last.end(), bytes)
             && !segment.records.iter().any(|record| {
                 // Behind the first block of the transaction its own headers lead on, and they stand.
-                record.at / BLOCK == first.at / BLOCK && record.at < first.at && hides(segment, record.at, bytes)
+                record.at / BLOCK == first.at / BLOCK
+                    && record.at < first.at
+                    && self.hides(transaction.segment, record, bytes)
             })
     }
 
@@ -107,11 +122,4 @@ impl<'w> Truth<'w> {
         let last = transaction.records[transaction.records.len() - 1];
         self.end_by_next(transaction.segment).is_some_and(|end| last.end() > end)
     }
-}
-
-/// The header of a record is hit in more than one bit.
-fn hides(segment: &Segment, at: usize, bytes: &[u8]) -> bool {
-    let Some(found) = bytes.get(at..at + HEADER) else { return true };
-    let written = &segment.bytes[at..at + HEADER];
-    found.iter().zip(written).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>() > 1
 }

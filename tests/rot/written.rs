@@ -122,6 +122,11 @@ impl Segment {
         bytes.get(from..to).is_some_and(|bytes| bytes == &self.bytes[from..to])
     }
 
+    /// It has a SEAL, and that is in `bytes`.
+    pub fn seal_stands(&self, bytes: &[u8]) -> bool {
+        self.seal().is_some_and(|seal| self.stands(seal.at, seal.end(), bytes))
+    }
+
     /// One of the copies of its header is in `bytes`.
     pub fn header_stands(&self, bytes: &[u8]) -> bool {
         [0, PAGE].iter().any(|&at| self.stands(at, at + SEGMENT_HEADER, bytes))
@@ -143,9 +148,14 @@ impl Segment {
             self.past.push(old);
         }
         self.records = records(&self.bytes);
-        for commit in self.records.iter().filter(|record| record.kind == COMMIT) {
-            let promise = if commit.flags & CLOSE != 0 { commit.at } else { self.synced };
-            self.promises.entry(commit.at).or_insert(promise);
+        let mut end = RECORDS_START;
+        for record in &self.records {
+            if record.kind == COMMIT {
+                // All that stands before a close mark was synced, but for what fills the block before it.
+                let promise = if record.flags & CLOSE != 0 { end } else { self.synced };
+                self.promises.entry(record.at).or_insert(promise);
+            }
+            end = if record.kind == PAD { end } else { record.end() };
         }
     }
 }
