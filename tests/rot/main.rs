@@ -112,7 +112,6 @@ fn damage_a_log(seed: u64) -> Tally {
             // Behind the end that a later segment vouches for there is residue, of any kind.
             let shows = harm == Harm::Bit && damaged.last_key_value() != sound.last_key_value();
             let demand = look(&log, &sim, &damaged, shows);
-            if std::env::var("DBG").is_ok() && demand.is_err() { let found = Log::open_on(&sim.disk(), LOG.as_ref(), None).unwrap(); let mut scan = waltool::Scan::new(&found); while let Some(f) = scan.next().unwrap() { println!("   span {:?} {:?}", f.span, f.record.map(|r| waltool::formats::native::layout::Lsn(r.meta.lsn).to_string())); } for (n, s) in &log.segments { println!("{n}: end {:?} len {} present {:?} promises {:?} records {:?}", s.end, s.bytes.len(), sound.get(n).map(|b| b.len()), s.promises, s.records.iter().map(|r| (r.at, r.kind)).collect::<Vec<_>>());  println!("diff {:?}", damaged.get(n).map(|d| d.iter().zip(&sound[n]).enumerate().filter(|(_, (a, b))| a != b).map(|(at, _)| at / 8 * 8).collect::<std::collections::BTreeSet<_>>().into_iter().fold(Vec::<(usize,usize)>::new(), |mut v, at| { match v.last_mut() { Some(l) if l.1 == at => l.1 = at + 8, _ => v.push((at, at+8)) }; v }))); } }
             let demand = demand.unwrap_or_else(|why| panic!("log {seed}, {harm:?} of round {round}: {why}"));
             let counts = tally.entry(harm).or_default();
             *if demand == Demand::Torn { &mut counts.undecided } else { &mut counts.promised } += 1;
