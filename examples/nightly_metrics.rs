@@ -28,7 +28,7 @@ fn main() {
         std::process::exit(2);
     };
     if let Err(error) = run(file, night) {
-        eprintln!("nightly_metrics: night {night}: {}", whole_story(&*error));
+        eprintln!("nightly_metrics: night {night}: {error}");
         std::process::exit(1);
     }
 }
@@ -95,10 +95,4 @@ fn value_of(line: &str) -> &str {
 fn line(name: &str, value: impl Display) -> Result<String> {
     let line = format!("{name:20} {value:>20}\n");
     if line.len() == LINE { Ok(line) } else { Err(format!("does not fit into a line: {name} {value}").into()) }
-}
-
-/// What happened, and why, and why that.
-fn whole_story(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| (**cause).source());
-    causes.fold(error.to_string(), |story, cause| format!("{story}: {cause}"))
 }

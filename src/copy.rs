@@ -99,7 +99,7 @@ pub fn copy(
 
 /// A checkpoint has removed a segment since the directory was listed.
 fn is_segment_gone(error: &Error, log: &Path) -> bool {
-    matches!(error, Error::Read { path, source, .. } if path != log && source.kind() == io::ErrorKind::NotFound)
+    matches!(error, Error::Read { path, cause, .. } if path != log && cause.kind() == io::ErrorKind::NotFound)
 }
 
 fn attempt(
@@ -196,7 +196,7 @@ fn is_begun_anew(log: &Log, draft: &Log) -> Result<bool> {
     for index in 0..log.segments().len() as u32 {
         match log.head(index, HEAD_LEN) {
             Ok(head) if head != draft.head(index, HEAD_LEN)? => return Ok(true),
-            Err(Error::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            Err(Error::Read { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {}
             other => drop(other?),
         }
     }

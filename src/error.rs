@@ -3,29 +3,44 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// `{:?}` of an error is its text: `main` prints an error that it returns in that way.
+macro_rules! debug_as_text {
+    ($error:ty) => {
+        impl std::fmt::Debug for $error {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}
+pub(crate) use debug_as_text;
+
 /// The reason why a command cannot go on. Each variant is one answer to "what can the caller do about it".
-#[derive(Debug, thiserror::Error)]
+///
+/// The text says the whole story, the system's reason included, and `{:?}` prints that text too: so an error that `main` returns is
+/// readable. What the text has said already, `source()` does not repeat; [`io_error`](Self::io_error) has it for programs.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The system refused to open or read.
-    #[error("{}: cannot read{}", crate::shown(path), at(*offset))]
+    #[error("{}: cannot read{}: {cause}", crate::shown(path), at(*offset))]
     Read {
         /// The file or directory.
         path: PathBuf,
         /// Where in the file, when the reading had begun.
         offset: Option<u64>,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The system refused to create, write, sync, rename or remove.
-    #[error("{}: cannot {doing}", crate::shown(path))]
+    #[error("{}: cannot {doing}: {cause}", crate::shown(path))]
     Write {
         /// The file or directory.
         path: PathBuf,
         /// The verb that failed: "write", "sync", "rename".
         doing: &'static str,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A fifo, a device, a socket: nothing that can be read twice or judged.
     #[error("{}: is {what}, not a regular file", crate::shown(path))]
@@ -102,18 +117,26 @@ fn at(offset: Option<u64>) -> String {
 
 impl Error {
     /// The system refused to open or read `path`.
-    pub fn read(path: &Path, source: io::Error) -> Self {
-        Self::Read { path: path.into(), offset: None, source }
+    pub fn read(path: &Path, cause: io::Error) -> Self {
+        Self::Read { path: path.into(), offset: None, cause }
     }
 
     /// The system refused to change `path`; `doing` is the verb.
-    pub fn write(path: &Path, doing: &'static str, source: io::Error) -> Self {
-        Self::Write { path: path.into(), doing, source }
+    pub fn write(path: &Path, doing: &'static str, cause: io::Error) -> Self {
+        Self::Write { path: path.into(), doing, cause }
     }
 
     /// What was asked would lose data or hit the wrong file.
     pub fn refused(path: &Path, why: impl Into<String>) -> Self {
         Self::Refused { path: path.into(), why: why.into() }
+    }
+
+    /// What the system said, where it was the system that refused: a full disk is `StorageFull`, say.
+    pub fn io_error(&self) -> Option<&io::Error> {
+        match self {
+            Self::Read { cause, .. } | Self::Write { cause, .. } => Some(cause),
+            _ => None,
+        }
     }
 
     /// The exit code that this error ends with; 2, 5, 6 or 7.
@@ -135,11 +158,13 @@ impl Error {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Changed { .. } | Self::Rewritten { .. } => true,
-            Self::Read { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::Read { cause, .. } => cause.kind() == io::ErrorKind::NotFound,
             _ => false,
         }
     }
 }
+
+debug_as_text!(Error);
 
 /// The result of everything that can be stopped.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -378,7 +378,7 @@ impl Loader {
 
 fn line_error(error: WriteError, path: &Path) -> LineError {
     match error {
-        WriteError::Io(source) => Error::write(path, "write", source).into(),
+        WriteError::Io(cause) => Error::write(path, "write", cause).into(),
         other => LineError::Record(other),
     }
 }

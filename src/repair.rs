@@ -131,7 +131,7 @@ fn report_after(disk: &Disk, path: &Path, format: &'static dyn Format) -> Result
     match Log::open_on(disk, path, Some(format)) {
         Ok(log) => Report::of(&log, |_| ()).map(Some),
         Err(Error::Unknown { .. }) => Ok(None),
-        Err(Error::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(Error::Read { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -246,10 +246,10 @@ impl<'l> Scan<'l> {
                 looks.mark(window, decoder);
             }
         };
-        let stop = skim(window, &mut *self.decoder, tally, until, &mut watch).map_err(|source| Error::Read {
+        let stop = skim(window, &mut *self.decoder, tally, until, &mut watch).map_err(|cause| Error::Read {
             path: self.log.segment_path(self.segment).into(),
             offset: Some(window.offset()),
-            source,
+            cause,
         })?;
         if let Some(step) = stop {
             let item = self.settle(step)?;
@@ -308,10 +308,10 @@ impl<'l> Scan<'l> {
         if sure {
             self.looks.mark(window, &*self.decoder);
         }
-        window.fill(need).map_err(|source| Error::Read {
+        window.fill(need).map_err(|cause| Error::Read {
             path: self.log.segment_path(self.segment).into(),
             offset: Some(window.offset()),
-            source,
+            cause,
         })
     }
 

@@ -39,7 +39,10 @@ impl Exit {
 
     /// The exit that an error ends with. A reader that closed the pipe has what it wanted: that is success.
     pub fn of(error: &anyhow::Error) -> Exit {
-        let io = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
+        let io = error.chain().find_map(|cause| match cause.downcast_ref::<Error>() {
+            Some(error) => error.io_error(),
+            None => cause.downcast_ref::<io::Error>(),
+        });
         if io.is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe) {
             return Exit::Done;
         }

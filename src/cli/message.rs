@@ -42,7 +42,7 @@ fn say(text: impl Display) {
 fn hint(error: &Error) -> Option<String> {
     match error {
         Error::NotRegular { path, what: "a fifo" } => Some(format!("try: waltool verify - < {}", quoted(path))),
-        Error::Read { path, source, .. } if source.kind() == io::ErrorKind::NotFound => closed_sqlite(path),
+        Error::Read { path, cause, .. } if cause.kind() == io::ErrorKind::NotFound => closed_sqlite(path),
         _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! What a line of a dump says, and what can be wrong with it.
 
-use crate::error::Error;
+use crate::error::{Error, debug_as_text};
 use crate::formats::native::encode::WriteError;
 use crate::formats::native::layout::{Lsn, PAYLOAD_MAX, SegmentHeader};
 use crate::formats::native::payload::{Checkpoint, RecordKind, SetLen, WRITE_MAX, Write};
@@ -110,7 +110,7 @@ impl HeaderLine {
 }
 
 /// Why a line cannot be loaded.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum LineError {
     /// The log could not be written; no fault of the line.
     #[error(transparent)]
@@ -209,3 +209,5 @@ pub enum LineError {
     #[error("its time is before that of the commit before it")]
     Time,
 }
+
+debug_as_text!(LineError);

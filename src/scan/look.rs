@@ -136,7 +136,7 @@ impl Scan<'_> {
         let valid = self.doubt.start().unwrap_or(len);
         let path = || self.log.segment_path(self.segment).into();
         let now = self.window.as_ref().map_or(Ok(len), Window::len_now);
-        let now = now.map_err(|source| Error::Read { path: path(), offset: Some(len), source })?;
+        let now = now.map_err(|cause| Error::Read { path: path(), offset: Some(len), cause })?;
         if now < valid || self.doubt.has_damage() {
             return Err(Error::Changed { path: path(), was, now: now.min(len) });
         }
@@ -144,10 +144,10 @@ impl Scan<'_> {
     }
     fn still_has(&mut self, offset: u64, bytes: &[u8]) -> Result<bool> {
         let Some(window) = &mut self.window else { return Ok(true) };
-        window.still_has(offset, bytes).map_err(|source| Error::Read {
+        window.still_has(offset, bytes).map_err(|cause| Error::Read {
             path: self.log.segment_path(self.segment).into(),
             offset: Some(offset),
-            source,
+            cause,
         })
     }
 

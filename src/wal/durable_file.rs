@@ -134,10 +134,10 @@ impl DurableFile {
         if redo_lsn.segment() > 1 && len(&*self.disk, &self.path)?.is_none() {
             return Err(self.gone(redo_lsn));
         }
-        let applied = self.apply(&log).map_err(|source| WalError::NotApplied {
+        let applied = self.apply(&log).map_err(|cause| WalError::NotApplied {
             path: self.path.clone(),
             log: self.log_path().into(),
-            source,
+            cause,
         })?;
         applied.map_or(Ok(()), |(last, len)| self.wal.checkpoint(last, len))
     }

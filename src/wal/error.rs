@@ -1,21 +1,24 @@
 //! What stops a program that writes a log.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::error::Error;
+use crate::error::{Error, debug_as_text};
 use crate::formats::native::encode::WriteError;
 use crate::formats::native::layout::Lsn;
 use crate::report::Report;
 
 /// Why a log cannot be opened or written.
-#[derive(Debug, thiserror::Error)]
+///
+/// The text says the whole story in a few lines, and `{:?}` prints that text too, as with [`Error`].
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum WalError {
     /// A write, sync or rename failed, in this call or in an earlier one. What lies below `from` is durable; whether what was written from
     /// there to `to` is, nobody knows, and nothing more is written to this log by this [`Wal`](super::Wal). Open the log again: its
     /// recovery reads what the disk really has.
-    #[error("{}: durable up to {from}, unknown from there to {to}", crate::shown(path))]
+    #[error("{}: durable up to {from}, unknown from there to {to}: {cause}", crate::shown(path))]
     DurabilityUnknown {
         /// The log.
         path: PathBuf,
@@ -24,7 +27,7 @@ pub enum WalError {
         /// Nothing behind this was ever handed to the system.
         to: Lsn,
         /// What failed; the same for all who hear of it.
-        source: Arc<Error>,
+        cause: Arc<Error>,
     },
     /// The log is damaged where a crash cannot have done it, or a part of it is missing: writing on would bury that. Nothing was changed.
     #[error("{}: refused: the log is {}: {}\n  see: waltool verify {}", crate::shown(path), report.verdict(), proof(report), crate::quoted(path))]
@@ -37,7 +40,7 @@ pub enum WalError {
     /// What is committed could not be brought into the file: the disk is full, say. The file is whole, as it was or already up to date, and
     /// the log has everything.
     #[error(
-        "{}: could not be brought up to date; it is whole, and what is committed is safe in {}: the next checkpoint or opening tries again",
+        "{}: could not be brought up to date: {cause}\n  it is intact, and what is committed is safe in {}: the next checkpoint or opening tries again",
         crate::shown(path),
         crate::shown(log)
     )]
@@ -47,15 +50,29 @@ pub enum WalError {
         /// Its log.
         log: PathBuf,
         /// What failed.
-        source: Error,
+        cause: Error,
     },
-    /// The transaction cannot be logged: it is too long, or a write of it ends nowhere. Nothing of it was written.
+    /// The transaction cannot be logged: it is too long, or a write of it would end beyond the longest file. Nothing of it was written.
     #[error(transparent)]
     Transaction(#[from] WriteError),
     /// Everything else that stops us, before anything was written.
     #[error(transparent)]
     Stopped(#[from] Error),
 }
+
+impl WalError {
+    /// What the system said, where it was the system that refused: a full disk is `StorageFull`, say.
+    pub fn io_error(&self) -> Option<&io::Error> {
+        match self {
+            Self::DurabilityUnknown { cause, .. } => cause.io_error(),
+            Self::NotApplied { cause, .. } | Self::Stopped(cause) => cause.io_error(),
+            Self::Transaction(WriteError::Io(cause) | WriteError::File { cause, .. }) => Some(cause),
+            Self::Transaction(_) | Self::Damaged { .. } => None,
+        }
+    }
+}
+
+debug_as_text!(WalError);
 
 fn proof(report: &Report) -> String {
     report.proof().map(|proof| proof.to_string()).unwrap_or_default()

@@ -77,7 +77,7 @@ struct State {
 struct Failure {
     from: Lsn,
     to: Lsn,
-    source: Arc<Error>,
+    cause: Arc<Error>,
 }
 
 impl Group {
@@ -375,8 +375,8 @@ impl Group {
     }
 
     fn check(&self, state: &State) -> Result<()> {
-        let Some(Failure { from, to, source }) = state.failure.clone() else { return Ok(()) };
-        Err(WalError::DurabilityUnknown { path: self.path.clone(), from, to, source })
+        let Some(Failure { from, to, cause }) = state.failure.clone() else { return Ok(()) };
+        Err(WalError::DurabilityUnknown { path: self.path.clone(), from, to, cause })
     }
 }
 
@@ -452,6 +452,6 @@ impl State {
     fn fail(&mut self, writer: &Writer, error: Error) {
         let encoded = self.encoder.as_ref().map(|encoder| Lsn::new(encoder.header().number, encoder.end()));
         let (from, to) = writer.unknown();
-        self.failure = Some(Failure { from, to: encoded.unwrap_or(to).max(to), source: Arc::new(error) });
+        self.failure = Some(Failure { from, to: encoded.unwrap_or(to).max(to), cause: Arc::new(error) });
     }
 }

@@ -148,10 +148,13 @@ fn must_not_be_noticed(player: &Player, fault: Fault) -> bool {
     fault.failure == Failure::Short || fault.failure == Failure::Interrupted && repeated
 }
 
-/// An error names a path, and the system's reason is behind it.
+/// An error names a path, and says the system's reason once.
 fn says_what_and_where(error: &WalError) {
-    assert!(error.to_string().contains("/data"), "{error}");
-    assert!(error.source().is_some(), "{error} has no reason");
+    let text = error.to_string();
+    assert!(text.contains("/data"), "{text}");
+    let reason = error.io_error().unwrap_or_else(|| panic!("{text}: no reason")).to_string();
+    assert_eq!(text.matches(&reason).count(), 1, "{text}");
+    assert!(error.source().is_none(), "{text}");
 }
 
 /// After a failure that leaves something unknown, every later call says the same.

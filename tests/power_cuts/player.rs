@@ -171,7 +171,7 @@ pub fn verify(sim: &Sim) -> Option<Report> {
     match Log::open_on(&sim.disk(), Path::new(LOG), None) {
         Ok(log) => Some(Report::of(&log, |_| ()).expect("a disk that can be read")),
         Err(Error::Unknown { .. }) => None,
-        Err(Error::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => None,
+        Err(Error::Read { cause, .. }) if cause.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => panic!("{error}"),
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::layout::{Lsn, PAYLOAD_MAX, RECORD_HEADER, RecordHeader, padded, payload_crc, rest_of_block};
 use super::payload::{Commit, DATA_MAX, RecordKind};
+use crate::error::debug_as_text;
 
 /// Bytes up to this long are never split, and no fragment shorter than this is cut off: a small write is one record
 /// in a dump, at a cost of at most 2 % of a block.
@@ -13,18 +14,18 @@ pub const SPLIT_MIN: usize = 512;
 static ZEROS: [u8; PAYLOAD_MAX] = [0; PAYLOAD_MAX];
 
 /// What stops a writer.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum WriteError {
     /// Writing failed. How much of the last records is in the file is not known.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] io::Error),
     /// A file operation on a segment failed.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", crate::shown(path))]
     File {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// An earlier write failed, so the state of the file is unknown and nothing more is written to it.
     #[error("an earlier write failed: what is durable is unknown")]
@@ -33,7 +34,7 @@ pub enum WriteError {
     #[error("the segment is sealed or closed")]
     Ended,
     /// The segment would grow past what an offset can name. Nothing was written.
-    #[error("the segment would end at {end}, over {max}")]
+    #[error("the transaction is too long: its segment would have {end} bytes, and a segment has {max} at most")]
     SegmentFull {
         /// Where it would end.
         end: u64,
@@ -41,7 +42,7 @@ pub enum WriteError {
         max: u64,
     },
     /// A payload or DATA is too long.
-    #[error("{len} bytes, over {max}")]
+    #[error("an entry of {len} bytes is too long: it has {max} at most")]
     TooLong {
         /// Its length.
         len: usize,
@@ -49,7 +50,7 @@ pub enum WriteError {
         max: usize,
     },
     /// A write's end is no 64-bit offset.
-    #[error("a write of {len} bytes at {offset} of the target ends nowhere")]
+    #[error("a write of {len} bytes at offset {offset} would end beyond the longest file")]
     TargetRange {
         /// Where it starts.
         offset: u64,
@@ -74,6 +75,8 @@ pub enum WriteError {
         end: u32,
     },
 }
+
+debug_as_text!(WriteError);
 
 /// One thing a transaction records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

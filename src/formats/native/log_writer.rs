@@ -137,7 +137,7 @@ impl<N: FnMut() -> u32> LogWriter<N> {
     fn sync_segment(&self, segment: &mut SegmentWriter<Appender>) -> Result<(), WriteError> {
         let path = self.path(segment);
         segment.flush().map_err(|error| locate(error, &path))?;
-        segment.get_ref().file().sync_all().map_err(|source| WriteError::File { path, source })?;
+        segment.get_ref().file().sync_all().map_err(|cause| WriteError::File { path, cause })?;
         segment.promise(segment.end())
     }
 
@@ -155,7 +155,7 @@ fn commit(segment: &mut SegmentWriter<Appender>, entries: &[Entry<'_>], time_ns:
 
 fn locate(error: WriteError, path: &Path) -> WriteError {
     match error {
-        WriteError::Io(source) => WriteError::File { path: path.to_owned(), source },
+        WriteError::Io(cause) => WriteError::File { path: path.to_owned(), cause },
         other => other,
     }
 }
@@ -177,7 +177,7 @@ fn create_segment(disk: &dyn Vfs, dir: &Path, header: &SegmentHeader) -> Result<
         segment.promise(RECORDS_START as u32).map_err(io::Error::other)?;
         Ok(segment)
     };
-    create().map_err(|source| WriteError::File { path: path.clone(), source })
+    create().map_err(|cause| WriteError::File { path: path.clone(), cause })
 }
 
 #[cfg(test)]
