@@ -54,6 +54,18 @@ pub struct Stat {
     pub mode: u32,
     /// Its owner, as user and group.
     pub owner: (u32, u32),
+    /// When it was changed last.
+    pub times: FileTimes,
+}
+
+/// When a file was changed, in nanoseconds since 1970; 0 for a time before that. The file system's clock may advance in steps of
+/// several milliseconds, or of seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileTimes {
+    /// The last change of its content. Whoever may write the file can set it to any value.
+    pub modified_ns: u64,
+    /// The last change of its content, its name, its rights or its times. Only the file system sets it.
+    pub changed_ns: u64,
 }
 
 /// What a file is opened for.

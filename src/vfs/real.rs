@@ -11,7 +11,7 @@ use rustix::fs::{Advice, CWD, FallocateFlags, FlockOperation, Gid, Mode, OFlags,
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use super::{Access, Kind, Stat, Vfs, VfsFile};
+use super::{Access, FileTimes, Kind, Stat, Vfs, VfsFile};
 
 /// Mode of a file that has no original: its owner's only, for logs hold what databases hold.
 const PRIVATE: u32 = 0o600;
@@ -202,7 +202,16 @@ fn stat(metadata: &Metadata) -> Stat {
         links: metadata.nlink(),
         mode: metadata.mode() & 0o7777,
         owner: (metadata.uid(), metadata.gid()),
+        times: FileTimes {
+            modified_ns: since_1970(metadata.mtime(), metadata.mtime_nsec()),
+            changed_ns: since_1970(metadata.ctime(), metadata.ctime_nsec()),
+        },
     }
+}
+
+/// Nanoseconds; 0 before 1970.
+fn since_1970(seconds: i64, ns: i64) -> u64 {
+    u64::try_from(i128::from(seconds) * 1_000_000_000 + i128::from(ns)).unwrap_or_default()
 }
 
 fn link_new(from: &Path, to: &Path) -> io::Result<()> {

@@ -42,7 +42,8 @@
 //! file. Syncing a file does nothing for its name, nor its name for its bytes. What has no name left is gone. A file or
 //! directory has one name; there are no links.
 //!
-//! **Mode and owner** of a file are the old or the new, until [`sync_all`](super::VfsFile::sync_all). Locks are gone. What was
+//! **Mode and owner** of a file are the old or the new, until [`sync_all`](super::VfsFile::sync_all), and so are its **times**. They are those of the [clock](Sim::set_clock), which advances only when it is looked at: calls between two looks have the
+//! same time. Locks are gone. What was
 //! durable stays: a disk that lies is a matter of [`Sim::rot`], [`Sim::lose`] and [`Sim::misplace`].
 //!
 //! # What a failed sync leaves

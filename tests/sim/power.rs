@@ -117,6 +117,30 @@ fn mode_and_owner_are_durable_after_a_sync_of_all() {
 }
 
 #[test]
+fn times_are_those_of_the_clock_and_durable_after_a_sync_of_all() {
+    let sim = Sim::new(37);
+    let path = Path::new(A);
+    let times = |sim: &Sim| {
+        let times = sim.stat(path).unwrap().times;
+        (times.modified_ns, times.changed_ns)
+    };
+    sim.set_clock(100, 0);
+    let file = synced(&sim, A, b"x");
+    sim.set_clock(200, 0);
+    write_all_at(&*file, b"y", 0).unwrap();
+    sim.set_clock(300, 0);
+    sim.rename_over(path, Path::new(B)).unwrap();
+    sim.rename_over(Path::new(B), path).unwrap();
+    sim.sync_folder(Path::new("/")).unwrap();
+    assert_eq!(times(&sim), (200, 300));
+    file.sync_data().unwrap();
+    let after = || (0..50).map(|seed| times(&sim.crash(seed))).collect::<BTreeSet<_>>();
+    assert_eq!(after(), BTreeSet::from([(100, 100), (200, 300)]));
+    file.sync_all().unwrap();
+    assert_eq!(after(), BTreeSet::from([(200, 300)]));
+}
+
+#[test]
 fn garbage_is_only_where_something_was_being_written() {
     let sim = Sim::new(7);
     let file = synced(&sim, A, &[1; 100]);

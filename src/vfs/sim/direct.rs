@@ -35,8 +35,8 @@ impl Sim {
     /// Where a file is in the way of a directory, or the other way round.
     pub fn put(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut machine = self.lock();
-        let ino = machine.file_for(path)?;
-        machine.file(ino)?.put(bytes);
+        let (ino, now_ns) = (machine.file_for(path)?, machine.clock.0);
+        machine.file(ino)?.put(bytes, now_ns);
         machine.names.sync_all();
         Ok(())
     }

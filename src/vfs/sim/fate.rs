@@ -26,6 +26,8 @@ pub(super) trait Fate {
     fn length(&mut self, lengths: &[Length]) -> u64;
     /// New mode and owner arrived.
     fn rights(&mut self) -> bool;
+    /// New times arrived.
+    fn times(&mut self) -> bool;
     /// A change of names arrived.
     fn change(&mut self, change: &Change) -> bool;
 }
@@ -52,6 +54,10 @@ impl Fate for Rng {
     }
 
     fn rights(&mut self) -> bool {
+        self.coin()
+    }
+
+    fn times(&mut self) -> bool {
         self.coin()
     }
 
@@ -132,6 +138,8 @@ impl Plan {
 /// A power cut that a seed chooses.
 pub(super) struct Cut {
     rng: Rng,
+    /// Decides about times alone, so that a seed leaves the same bytes and names whatever times there are.
+    times: Rng,
     sectors: (Plan, usize),
     lengths: (Plan, usize),
     changes: (Plan, usize),
@@ -155,7 +163,8 @@ impl Cut {
             (changes, sectors) = (Plan::Everything, Plan::Nothing);
             lengths = [Plan::Nothing, lengths][rng.index(2)];
         }
-        Self { rng, sectors: (sectors, 0), lengths: (lengths, 0), changes: (changes, 0) }
+        let times = rng.branch(1);
+        Self { rng, times, sectors: (sectors, 0), lengths: (lengths, 0), changes: (changes, 0) }
     }
 }
 
@@ -196,6 +205,10 @@ impl Fate for Cut {
 
     fn rights(&mut self) -> bool {
         self.rng.coin()
+    }
+
+    fn times(&mut self) -> bool {
+        self.times.coin()
     }
 
     fn change(&mut self, change: &Change) -> bool {

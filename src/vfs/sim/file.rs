@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::content::{Content, PAGE};
 use super::fate::{Arrived, Fate};
 use super::rng::Rng;
+use crate::vfs::FileTimes;
 
 /// What one write, or a cut, made of a sector.
 #[derive(Clone, Debug)]
@@ -51,6 +52,8 @@ pub(super) struct File {
     reserved: Vec<Range<u64>>,
     rights: Rights,
     durable_rights: Rights,
+    times: FileTimes,
+    durable_times: FileTimes,
     /// How many have it open.
     pub(super) opened: usize,
 }
@@ -68,6 +71,8 @@ impl File {
             reserved: Vec::new(),
             rights,
             durable_rights: rights,
+            times: FileTimes::default(),
+            durable_times: FileTimes::default(),
             opened: 0,
         }
     }
@@ -116,6 +121,20 @@ impl File {
     /// Everything of it is on the disk.
     pub(super) fn is_synced(&self) -> bool {
         self.dirty.is_empty() && self.lengths.len() == 1 && self.rights == self.durable_rights
+    }
+
+    pub(super) fn times(&self) -> FileTimes {
+        self.times
+    }
+
+    /// Its content is changed now.
+    pub(super) fn touch(&mut self, now_ns: u64) {
+        self.times = FileTimes { modified_ns: now_ns, changed_ns: now_ns };
+    }
+
+    /// Something else about it is changed now: its name, its rights.
+    pub(super) fn touch_node(&mut self, now_ns: u64) {
+        self.times.changed_ns = now_ns;
     }
 
     pub(super) fn rights_wait(&self) -> bool {
@@ -251,7 +270,7 @@ impl File {
         self.dirty.clear();
         self.lengths = vec![Length { call: 0, len: self.len() }];
         if rights {
-            self.durable_rights = self.rights;
+            (self.durable_rights, self.durable_times) = (self.rights, self.times);
         }
     }
 
@@ -278,8 +297,9 @@ impl File {
 
     /// The file when the power is back.
     pub(super) fn settle(&self, fate: &mut dyn Fate) -> Self {
+        let times = if self.times == self.durable_times || fate.times() { self.times } else { self.durable_times };
         if self.is_synced() && self.lost.is_empty() {
-            return Self { opened: 0, reserved: Vec::new(), ..self.clone() };
+            return Self { opened: 0, reserved: Vec::new(), times, durable_times: times, ..self.clone() };
         }
         let (mut durable, mut old) = (self.durable.clone(), vec![0; self.sector]);
         for (&sector, versions) in &self.dirty {
@@ -298,6 +318,8 @@ impl File {
             durable,
             before: self.before.clone(),
             lengths: vec![Length { call: 0, len }],
+            times,
+            durable_times: times,
             ..Self::new(self.sector, rights)
         }
     }
@@ -340,7 +362,7 @@ impl File {
     }
 
     /// Replaces all of it, on the disk too.
-    pub(super) fn put(&mut self, bytes: &[u8]) {
+    pub(super) fn put(&mut self, bytes: &[u8], now_ns: u64) {
         let mut content = Content::default();
         content.write(0, bytes);
         self.before = std::mem::replace(&mut self.durable, content.clone());
@@ -348,6 +370,8 @@ impl File {
         self.dirty.clear();
         self.lost.clear();
         self.lengths = vec![Length { call: 0, len: bytes.len() as u64 }];
+        self.touch(now_ns);
+        self.durable_times = self.times;
     }
 
     /// Changes a sector on the disk; reads see it unless newer bytes wait there. `false`: the disk has no such sector.

@@ -12,7 +12,7 @@ use super::fate::{Amount, Fate};
 use super::file::{File, Rights};
 use super::names::{Edit, Ino, Names, Place, ROOT};
 use super::rng::Rng;
-use crate::vfs::{Kind, Stat};
+use crate::vfs::{FileTimes, Kind, Stat};
 
 /// Where the clock starts: 2026-01-01 00:00:00 UTC.
 const START_NS: u64 = 1_767_225_600_000_000_000;
@@ -187,7 +187,9 @@ impl Machine {
 
     pub(super) fn create(&mut self, at: Place) -> Ino {
         let ino = self.next_ino();
-        self.files.insert(ino, File::new(self.sector, Rights { mode: PRIVATE, owner: OWNER }));
+        let mut file = File::new(self.sector, Rights { mode: PRIVATE, owner: OWNER });
+        file.touch(self.clock.0);
+        self.files.insert(ino, file);
         self.edit(Edit::Create { ino, at });
         ino
     }
@@ -205,6 +207,12 @@ impl Machine {
     }
 
     pub(super) fn edit(&mut self, edit: Edit) {
+        let now_ns = self.clock.0;
+        if let Edit::Move { ino, .. } | Edit::Remove { ino, .. } = edit
+            && let Some(file) = self.files.get_mut(&ino)
+        {
+            file.touch_node(now_ns);
+        }
         self.names.edit(edit, self.calls.moment());
     }
 
@@ -242,11 +250,13 @@ impl Machine {
         match self.files.get(&ino) {
             Some(file) => {
                 let Rights { mode, owner } = file.rights();
-                Stat { kind: Kind::File, len: file.len(), stored: file.stored(), id, links, mode, owner }
+                let times = file.times();
+                Stat { kind: Kind::File, len: file.len(), stored: file.stored(), id, links, mode, owner, times }
             }
             None => {
                 let mode = self.names.folder_mode(ino).unwrap_or_default();
-                Stat { kind: Kind::Folder, len: 0, stored: 0, id, links, mode, owner: OWNER }
+                let times = FileTimes::default();
+                Stat { kind: Kind::Folder, len: 0, stored: 0, id, links, mode, owner: OWNER, times }
             }
         }
     }

@@ -102,8 +102,12 @@ impl VfsFile for Open {
             }
             Some(failure @ (Failure::Io | Failure::Full)) => (machine.part(bytes.len()), Err(failure.error())),
         };
-        let call = machine.calls.moment();
-        machine.file(self.ino)?.write(offset, &bytes[..part], call);
+        let (call, now_ns) = (machine.calls.moment(), machine.clock.0);
+        let file = machine.file(self.ino)?;
+        file.write(offset, &bytes[..part], call);
+        if part > 0 {
+            file.touch(now_ns);
+        }
         result
     }
 
@@ -114,9 +118,11 @@ impl VfsFile for Open {
             return Err(Errno::FBIG.into());
         }
         let (happens, result) = machine.outcome(failure);
-        let call = machine.calls.moment();
+        let (call, now_ns) = (machine.calls.moment(), machine.clock.0);
         if happens {
-            machine.file(self.ino)?.set_len(len, call);
+            let file = machine.file(self.ino)?;
+            file.set_len(len, call);
+            file.touch(now_ns);
         }
         result
     }
@@ -151,8 +157,11 @@ impl VfsFile for Open {
     fn set_owner(&self, like: &Stat) -> io::Result<()> {
         let (mut machine, failure) = self.change(Op::SetOwner, "set_owner", None)?;
         let (happens, result) = machine.outcome(failure);
+        let now_ns = machine.clock.0;
         if happens {
-            machine.file(self.ino)?.set_rights(Rights { mode: like.mode & 0o7777, owner: like.owner });
+            let file = machine.file(self.ino)?;
+            file.set_rights(Rights { mode: like.mode & 0o7777, owner: like.owner });
+            file.touch_node(now_ns);
         }
         result
     }

@@ -8,7 +8,7 @@ use super::names::Change;
 
 /// Every state that a power cut can leave if each unsynced sector is either as it was synced or as it was written last, whole:
 /// times every length that each file had since its sync, times every subset of the changes of names, times the old and the new
-/// where mode and owner changed. The first is the disk to which nothing arrived.
+/// where mode and owner changed. Times are the new ones. The first is the disk to which nothing else arrived.
 ///
 /// States can be equal: a sector behind the end that a file got does not show, nor one of a file that lost its name.
 #[derive(Debug)]
@@ -92,6 +92,10 @@ impl<T: Answer> Fate for T {
 
     fn rights(&mut self) -> bool {
         self.answer(2) == 1
+    }
+
+    fn times(&mut self) -> bool {
+        true
     }
 
     fn change(&mut self, _: &Change) -> bool {
