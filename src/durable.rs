@@ -9,10 +9,8 @@ use crate::error::{Error, Result};
 pub use crate::log::folder_of;
 use crate::log::regular;
 use crate::sparse::{self, Part, Sum};
-use crate::vfs::{self, Access, Disk, Kind, Stat, Vfs, VfsFile};
+use crate::vfs::{self, Access, Disk, Kind, PRIVATE, PRIVATE_FOLDER, Stat, Vfs, VfsFile};
 
-/// Mode of a directory that has no original: its owner's only, for logs hold what databases hold.
-const PRIVATE_FOLDER: u32 = 0o700;
 /// Bytes that a copy moves at a time.
 pub const CHUNK: usize = 256 * 1024;
 /// Bytes that the kernel is asked to copy at a time.
@@ -25,13 +23,21 @@ const STEP: u64 = 16 * 1024 * 1024;
 /// [`Error::Write`]; also when the owner of `like` cannot be given to it.
 pub fn create_new(disk: &dyn Vfs, path: &Path, like: Option<&Stat>) -> Result<Box<dyn VfsFile>> {
     let failed = |doing| move |source| Error::write(path, doing, source);
-    let file = disk.create_new(path).map_err(failed("create"))?;
-    if let Some(Err(source)) = like.map(|like| file.set_owner(like)) {
+    let file = disk.create_new(path, PRIVATE).map_err(failed("create"))?;
+    if let Some(Err(source)) = like.map(|like| set_owner(&*file, like)) {
         // Best effort: nobody else knows that it is there.
         let _ = disk.remove(path);
         return Err(failed("keep the owner and mode of")(source));
     }
     Ok(file)
+}
+
+fn set_owner(file: &dyn VfsFile, like: &Stat) -> io::Result<()> {
+    let is = file.stat()?;
+    if is.owner != like.owner {
+        file.set_owner(like.owner)?;
+    }
+    file.set_mode(like.mode)
 }
 
 /// Opens a file that exists for reading and writing.
@@ -228,7 +234,7 @@ impl Temp {
         let temp = Self::folder_with(disk, target, like.mode)?;
         let keep = || {
             let made = disk.open(&temp.path, Access::Read)?;
-            if made.stat()?.owner == like.owner { Ok(()) } else { made.set_owner(&like) }
+            set_owner(&*made, &like)
         };
         keep().map_err(|source| Error::write(&temp.path, "keep the owner and mode of", source))?;
         Ok(temp)

@@ -7,7 +7,8 @@
 mod real;
 pub mod sim;
 
-use std::ffi::OsString;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -68,6 +69,29 @@ pub struct FileTimes {
     pub changed_ns: u64,
 }
 
+/// The extended attributes of a file or directory, by name: `user.origin`, `security.selinux`. An ACL is one of them.
+pub type Attributes = BTreeMap<OsString, Vec<u8>>;
+
+/// Who may do what with a file or directory, and what is attached to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rights {
+    /// Permissions, the lower twelve bits. Where there is an ACL, those of the group are its mask.
+    pub mode: u32,
+    /// Its owner, as user and group.
+    pub owner: (u32, u32),
+    /// Those that this process may see; none where the file system knows none.
+    pub attributes: Attributes,
+}
+
+/// Permissions of a new file that nobody but its owner may use.
+pub const PRIVATE: u32 = 0o600;
+/// As [`PRIVATE`], of a directory.
+pub const PRIVATE_FOLDER: u32 = 0o700;
+/// Permissions of a new file that is made from nothing: the umask takes away what the user does not grant.
+pub const OPEN: u32 = 0o666;
+/// As [`OPEN`], of a directory.
+pub const OPEN_FOLDER: u32 = 0o777;
+
 /// What a file is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -75,7 +99,7 @@ pub enum Access {
     Read,
     /// To be read and written.
     Change,
-    /// To be locked: it is created if need be (for its owner only) and its content does not matter.
+    /// To be locked: it is created if need be, with the permissions [`OPEN`] less the umask, and its content does not matter.
     Lock,
 }
 
@@ -86,9 +110,10 @@ pub trait Vfs: Send + Sync + fmt::Debug {
     /// # Errors
     /// What the system says, as for all methods here.
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn VfsFile>>;
-    /// Creates a file that must not exist, to be read and written by its owner only. A symbolic link of that name is in the way,
-    /// wherever it leads. The name is durable after [`sync_folder`](Self::sync_folder).
-    fn create_new(&self, path: &Path) -> io::Result<Box<dyn VfsFile>>;
+    /// Creates a file that must not exist, and opens it to be read and written. Its permissions are `mode` less the umask; where the
+    /// directory has a default ACL, `mode` less what that does not grant. A symbolic link of that name is in the way, wherever it leads.
+    /// The name is durable after [`sync_folder`](Self::sync_folder).
+    fn create_new(&self, path: &Path, mode: u32) -> io::Result<Box<dyn VfsFile>>;
     /// What is known of a file, behind any symbolic link.
     fn stat(&self, path: &Path) -> io::Result<Stat>;
     /// What is known of whatever has this very name.
@@ -97,7 +122,7 @@ pub trait Vfs: Send + Sync + fmt::Debug {
     fn canonicalize(&self, path: &Path) -> io::Result<PathBuf>;
     /// The names in a directory, in any order.
     fn list(&self, folder: &Path) -> io::Result<Vec<OsString>>;
-    /// Creates a directory with this mode. Durable after a sync of its parent.
+    /// Creates a directory; its permissions come of `mode` as those of a [file](Self::create_new). Durable after a sync of its parent.
     fn create_folder(&self, path: &Path, mode: u32) -> io::Result<()>;
     /// Gives `from` the name `to`, in one step; fails with `AlreadyExists` where that is taken. Durable after a sync of the
     /// directories.
@@ -134,8 +159,15 @@ pub trait VfsFile: Send + Sync {
     fn sync_all(&self) -> io::Result<()>;
     /// What is known of the file.
     fn stat(&self) -> io::Result<Stat>;
-    /// Gives the file the owner and the mode of another.
-    fn set_owner(&self, like: &Stat) -> io::Result<()>;
+    /// Who may do what with the file or directory. This and what follows works however it was opened; what is set is durable after
+    /// [`sync_all`](Self::sync_all), of a directory after [`sync_folder`](Vfs::sync_folder).
+    fn rights(&self) -> io::Result<Rights>;
+    /// Gives it to a user and a group.
+    fn set_owner(&self, owner: (u32, u32)) -> io::Result<()>;
+    /// Sets its permissions, the lower twelve bits. Where it has an ACL, the bits of the group are the mask of that.
+    fn set_mode(&self, mode: u32) -> io::Result<()>;
+    /// Gives an extended attribute a value; `None` removes it. An ACL takes effect at once.
+    fn set_attribute(&self, name: &OsStr, value: Option<&[u8]>) -> io::Result<()>;
     /// Takes the lock that one open file can hold at a time, until it is dropped. `false`: another holds it.
     fn try_lock(&self) -> io::Result<bool>;
     /// Gives that lock up, also where a process that this one has begun holds the open file for a moment.

@@ -15,7 +15,7 @@ fn a_file_that_cannot_have_its_owner_is_not_left() {
     let sim = Sim::new(1);
     sim.put(Path::new("/like"), b"").unwrap();
     let like = sim.stat(Path::new("/like")).unwrap();
-    sim.fail_op(Op::SetOwner, 1, Failure::Full, Times::Forever);
+    sim.fail_op(Op::SetRights, 1, Failure::Full, Times::Forever);
     assert!(matches!(create_new(&sim, Path::new("/a"), Some(&like)), Err(Error::Write { .. })));
     assert!(matches!(Temp::file(&sim.disk(), Path::new(TARGET), Some(&like)), Err(Error::Write { .. })));
     assert_eq!(sim.files().len(), 1);

@@ -1,20 +1,23 @@
 //! The system's own files.
 
-use std::ffi::OsString;
-use std::fs::{File, Metadata, Permissions};
+use std::ffi::{OsStr, OsString};
+use std::fs::{DirBuilder, File, Metadata};
 use std::io;
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{Advice, CWD, FallocateFlags, FlockOperation, Gid, Mode, OFlags, RenameFlags, SeekFrom, Uid};
+use rustix::fs::{
+    Advice, CWD, FallocateFlags, FlockOperation, Gid, Mode, OFlags, RenameFlags, SeekFrom, Uid, XattrFlags,
+};
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use super::{Access, FileTimes, Kind, Stat, Vfs, VfsFile};
+use super::{Access, Attributes, FileTimes, Kind, OPEN, Rights, Stat, Vfs, VfsFile};
 
-/// Mode of a file that has no original: its owner's only, for logs hold what databases hold.
-const PRIVATE: u32 = 0o600;
+/// The longest list of extended attributes, and the longest value of one, that Linux gives.
+const ATTRIBUTE_MAX: usize = 64 * 1024;
 
 /// The system's own file system.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,16 +30,16 @@ impl Vfs for Real {
             Access::Change => File::options().read(true).write(true).open(path)?,
             Access::Lock => {
                 let mut options = File::options();
-                options.read(true).write(true).create(true).truncate(false).mode(PRIVATE).open(path)?
+                options.read(true).write(true).create(true).truncate(false).mode(OPEN).open(path)?
             }
         };
         Ok(Box::new(file))
     }
 
-    fn create_new(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
+    fn create_new(&self, path: &Path, mode: u32) -> io::Result<Box<dyn VfsFile>> {
         let mut options = File::options();
         let flags = OFlags::NOFOLLOW.bits() as i32;
-        let file = options.read(true).write(true).create_new(true).mode(PRIVATE).custom_flags(flags).open(path)?;
+        let file = options.read(true).write(true).create_new(true).mode(mode).custom_flags(flags).open(path)?;
         Ok(Box::new(file))
     }
 
@@ -57,11 +60,7 @@ impl Vfs for Real {
     }
 
     fn create_folder(&self, path: &Path, mode: u32) -> io::Result<()> {
-        std::fs::create_dir(path)?;
-        std::fs::set_permissions(path, Permissions::from_mode(mode)).inspect_err(|_| {
-            // Best effort: to its caller it was not created.
-            let _ = std::fs::remove_dir(path);
-        })
+        DirBuilder::new().mode(mode).create(path)
     }
 
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -138,12 +137,24 @@ impl VfsFile for File {
         self.metadata().map(|metadata| stat(&metadata))
     }
 
-    fn set_owner(&self, like: &Stat) -> io::Result<()> {
-        if VfsFile::stat(self)?.owner != like.owner {
-            let (user, group) = (Uid::from_raw(like.owner.0), Gid::from_raw(like.owner.1));
-            rustix::fs::fchown(self, Some(user), Some(group))?;
-        }
-        Ok(rustix::fs::fchmod(self, Mode::from_raw_mode(like.mode))?)
+    fn rights(&self) -> io::Result<Rights> {
+        let Stat { mode, owner, .. } = VfsFile::stat(self)?;
+        Ok(Rights { mode, owner, attributes: attributes(self)? })
+    }
+
+    fn set_owner(&self, (user, group): (u32, u32)) -> io::Result<()> {
+        Ok(rustix::fs::fchown(self, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))?)
+    }
+
+    fn set_mode(&self, mode: u32) -> io::Result<()> {
+        Ok(rustix::fs::fchmod(self, Mode::from_raw_mode(mode))?)
+    }
+
+    fn set_attribute(&self, name: &OsStr, value: Option<&[u8]>) -> io::Result<()> {
+        Ok(match value {
+            Some(value) => rustix::fs::fsetxattr(self, name, value, XattrFlags::empty())?,
+            None => rustix::fs::fremovexattr(self, name)?,
+        })
     }
 
     fn try_lock(&self) -> io::Result<bool> {
@@ -182,6 +193,25 @@ fn open_to_read(path: &Path) -> io::Result<File> {
     let file = rustix::fs::open(path, flags | OFlags::NOATIME, Mode::empty())
         .or_else(|_| rustix::fs::open(path, flags, Mode::empty()))?;
     Ok(File::from(file))
+}
+
+fn attributes(file: &File) -> io::Result<Attributes> {
+    let (mut names, mut value) = (vec![0; ATTRIBUTE_MAX], vec![0; ATTRIBUTE_MAX]);
+    let len = match rustix::fs::flistxattr(file, &mut names[..]) {
+        // A file system without them.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => 0,
+        other => other?,
+    };
+    let mut found = Attributes::new();
+    for name in names[..len].split(|&byte| byte == 0).filter(|name| !name.is_empty()).map(OsStr::from_bytes) {
+        match rustix::fs::fgetxattr(file, name, &mut value[..]) {
+            Ok(len) => drop(found.insert(name.to_owned(), value[..len].to_vec())),
+            // Removed since it was listed.
+            Err(Errno::NODATA) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(found)
 }
 
 fn stat(metadata: &Metadata) -> Stat {

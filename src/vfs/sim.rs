@@ -3,11 +3,11 @@
 //!
 //! ```
 //! use std::path::Path;
-//! use waltool::vfs::{Sim, Vfs, write_all_at};
+//! use waltool::vfs::{PRIVATE, Sim, Vfs, write_all_at};
 //!
 //! # fn main() -> std::io::Result<()> {
 //! let sim = Sim::new(1);
-//! let file = sim.create_new(Path::new("/log"))?;
+//! let file = sim.create_new(Path::new("/log"), PRIVATE)?;
 //! write_all_at(&*file, b"one", 0)?;
 //! file.sync_data()?;
 //! sim.sync_folder(Path::new("/"))?;
@@ -42,8 +42,10 @@
 //! file. Syncing a file does nothing for its name, nor its name for its bytes. What has no name left is gone. A file or
 //! directory has one name; there are no links.
 //!
-//! **Mode and owner** of a file are the old or the new, until [`sync_all`](super::VfsFile::sync_all), and so are its **times**. They are those of the [clock](Sim::set_clock), which advances only when it is looked at: calls between two looks have the
-//! same time. Locks are gone. What was
+//! **Rights** of a file are any that it had since its [`sync_all`](super::VfsFile::sync_all), those of a directory any since its
+//! [`sync_folder`](super::Vfs::sync_folder). A file's **times** are the old or the new, until its
+//! [`sync_all`](super::VfsFile::sync_all). They are those of the [clock](Sim::set_clock), which advances only when it is looked at: calls
+//! between two looks have the same time. Locks are gone. What was
 //! durable stays: a disk that lies is a matter of [`Sim::rot`], [`Sim::lose`] and [`Sim::misplace`].
 //!
 //! # What a failed sync leaves
@@ -52,6 +54,10 @@
 //! from then on. Reads see the new bytes until [`drop_clean`](super::VfsFile::drop_clean), later syncs succeed and do not write them
 //! again, and a power cut shows what the disk really has. Only who writes a sector again has it written again. A failed sync
 //! of a directory is alike: later ones do nothing for the changes that it was to write.
+//!
+//! # Rights
+//!
+//! They are kept and forbid nothing: whoever asks is root. An ACL is an attribute like any other and has nothing to do with the mode.
 //!
 //! # Paths
 //!
@@ -62,6 +68,7 @@ mod content;
 mod direct;
 mod fate;
 mod file;
+mod granted;
 mod machine;
 mod names;
 mod open;
@@ -190,7 +197,14 @@ impl Sim {
     /// Something is not durable yet.
     pub fn unsynced(&self) -> bool {
         let machine = self.lock();
-        !machine.names.pending().is_empty() || machine.files.values().any(|file| !file.is_synced())
+        !machine.names.pending().is_empty()
+            || machine.names.rights_wait()
+            || machine.files.values().any(|file| !file.is_synced())
+    }
+
+    /// Sets what permissions new files and directories lack: 022 at first.
+    pub fn set_umask(&self, umask: u32) {
+        self.lock().umask = umask;
     }
 
     /// Sets the clock: the time that it shows next, and what it advances by with every look at it, both in nanoseconds.

@@ -1,12 +1,12 @@
 //! A disk on which something happens before a call of one's choice: whatever another program might do just then.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use waltool::vfs::{Access, Disk, Stat, Vfs, VfsFile};
+use waltool::vfs::{Access, Disk, Rights, Stat, Vfs, VfsFile};
 
 /// Reads give this many bytes at most, so that things happen within a file too.
 const READ_MAX: usize = 3000;
@@ -73,8 +73,8 @@ impl Vfs for Between {
         Ok(self.file(self.call().open(path, access)?))
     }
 
-    fn create_new(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
-        Ok(self.file(self.call().create_new(path)?))
+    fn create_new(&self, path: &Path, mode: u32) -> io::Result<Box<dyn VfsFile>> {
+        Ok(self.file(self.call().create_new(path, mode)?))
     }
 
     fn stat(&self, path: &Path) -> io::Result<Stat> {
@@ -168,8 +168,20 @@ impl VfsFile for File {
         self.call().stat()
     }
 
-    fn set_owner(&self, like: &Stat) -> io::Result<()> {
-        self.call().set_owner(like)
+    fn rights(&self) -> io::Result<Rights> {
+        self.call().rights()
+    }
+
+    fn set_owner(&self, owner: (u32, u32)) -> io::Result<()> {
+        self.call().set_owner(owner)
+    }
+
+    fn set_mode(&self, mode: u32) -> io::Result<()> {
+        self.call().set_mode(mode)
+    }
+
+    fn set_attribute(&self, name: &OsStr, value: Option<&[u8]>) -> io::Result<()> {
+        self.call().set_attribute(name, value)
     }
 
     fn try_lock(&self) -> io::Result<bool> {

@@ -8,7 +8,7 @@ use super::*;
 #[test]
 fn reads_see_what_was_written_before_it_is_durable() {
     let sim = Sim::new(1);
-    let file = sim.create_new(Path::new(A)).unwrap();
+    let file = sim.create_new(Path::new(A), PRIVATE).unwrap();
     write_all_at(&*file, b"hello", 5000).unwrap();
     let mut read = [9; 5005];
     read_exact_at(&*file, &mut read, 0).unwrap();
@@ -21,7 +21,7 @@ fn reads_see_what_was_written_before_it_is_durable() {
 #[test]
 fn a_power_cut_stops_every_call_and_changes_nothing() {
     let workload = |sim: &Sim| -> std::io::Result<()> {
-        let file = sim.create_new(Path::new(A))?;
+        let file = sim.create_new(Path::new(A), PRIVATE)?;
         write_all_at(&*file, b"one", 0)?;
         file.sync_data()?;
         sim.rename_new(Path::new(A), Path::new(B))?;
@@ -47,7 +47,7 @@ fn a_power_cut_stops_every_call_and_changes_nothing() {
 #[test]
 fn a_killed_process_loses_its_locks_and_nothing_else() {
     let sim = Sim::new(15);
-    let file = sim.create_new(Path::new(A)).unwrap();
+    let file = sim.create_new(Path::new(A), PRIVATE).unwrap();
     write_all_at(&*file, b"cached", 0).unwrap();
     assert!(file.try_lock().unwrap());
     let next = sim.kill();
@@ -72,7 +72,7 @@ fn a_lock_is_held_by_one_open_file_until_it_is_dropped() {
 fn one_seed_gives_one_disk() {
     let run = |seed: u64| {
         let sim = Sim::new(seed);
-        let file = sim.create_new(Path::new(A)).unwrap();
+        let file = sim.create_new(Path::new(A), PRIVATE).unwrap();
         let mut noise = [0; 2000];
         sim.random(&mut noise).unwrap();
         write_all_at(&*file, &noise, 0).unwrap();
@@ -116,7 +116,7 @@ fn a_person_can_read_what_was_called_and_what_waits() {
     let sim = Sim::new(29);
     let folder = Path::new("log");
     sim.create_folder(folder, 0o700).unwrap();
-    let file = sim.create_new(Path::new("log/1.tmp")).unwrap();
+    let file = sim.create_new(Path::new("log/1.tmp"), PRIVATE).unwrap();
     write_all_at(&*file, &[1; 1000], 100).unwrap();
     sim.fail_op(Op::Sync, 1, Failure::Interrupted, Times::Once);
     assert!(file.sync_data().is_err());

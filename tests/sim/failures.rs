@@ -10,7 +10,7 @@ use super::*;
 #[test]
 fn calls_of_one_kind_can_be_made_to_fail() {
     let sim = Sim::new(20);
-    let file = sim.create_new(Path::new(A)).unwrap();
+    let file = sim.create_new(Path::new(A), PRIVATE).unwrap();
     sim.fail_op(Op::Write, 2, Failure::Short, Times::Once);
     assert_eq!(file.write_at(&[1; 100], 0).unwrap(), 100);
     assert!((1..100).contains(&file.write_at(&[1; 100], 0).unwrap()));
@@ -20,9 +20,9 @@ fn calls_of_one_kind_can_be_made_to_fail() {
     sim.fail(sim.changes() + 1, Failure::Full, Times::Forever);
     assert_eq!(file.write_at(&[2; 100], 0).unwrap(), 100, "over bytes that have their room");
     assert_eq!(file.write_at(&[1; 100], 8192).unwrap_err().kind(), ErrorKind::StorageFull);
-    assert_eq!(sim.create_new(Path::new(B)).err().unwrap().kind(), ErrorKind::StorageFull);
+    assert_eq!(sim.create_new(Path::new(B), PRIVATE).err().unwrap().kind(), ErrorKind::StorageFull);
     sim.heal();
-    sim.create_new(Path::new(B)).unwrap();
+    sim.create_new(Path::new(B), PRIVATE).unwrap();
 }
 
 /// A file of ones, over which twos were written before a sync failed.
@@ -71,10 +71,10 @@ fn what_a_failed_sync_lost_is_written_by_who_writes_it_again() {
 #[test]
 fn a_failed_sync_of_a_directory_is_not_made_good_by_the_next() {
     let sim = Sim::new(24);
-    sim.create_new(Path::new(A)).unwrap();
+    sim.create_new(Path::new(A), PRIVATE).unwrap();
     sim.fail_op(Op::SyncFolder, 1, Failure::Io, Times::Once);
     assert!(sim.sync_folder(Path::new("/")).is_err());
-    sim.create_new(Path::new(B)).unwrap();
+    sim.create_new(Path::new(B), PRIVATE).unwrap();
     sim.sync_folder(Path::new("/")).unwrap();
     assert_eq!(crashes_of(&sim, A, 100).len(), 2);
     assert_eq!(crashes_of(&sim, B, 100).len(), 1);

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use waltool::vfs::{Access, Sim, Vfs, VfsFile};
+use waltool::vfs::{Access, PRIVATE, Sim, Vfs, VfsFile};
 
 type Files = BTreeMap<PathBuf, Vec<u8>>;
 

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::io;
 
-use waltool::vfs::{Stat, real, write_all_at};
+use waltool::vfs::{OPEN, OPEN_FOLDER, Stat, real, write_all_at};
 
 use super::*;
 
@@ -50,11 +50,11 @@ impl Side {
         let (offset, len) = (dice.below(9000), dice.below(5000));
         let access = *dice.of(&[Access::Read, Access::Change, Access::Lock]);
         match dice.below(14) {
-            0 => self.keep(self.disk.create_new(&one)),
+            0 => self.keep(self.disk.create_new(&one, *dice.of(&[PRIVATE, OPEN]))),
             1 | 2 => self.keep(self.disk.open(&one, access)),
             3 => said(self.disk.stat(&one).map(known)),
             4 => said(self.disk.list(&one).map(|names| names.into_iter().collect::<BTreeSet<_>>())),
-            5 => said(self.disk.create_folder(&one, 0o750)),
+            5 => said(self.disk.create_folder(&one, OPEN_FOLDER)),
             6 => said(self.disk.rename_new(&one, &other)),
             7 | 8 => said(self.disk.rename_over(&one, &other)),
             9 => said(self.disk.remove(&one)),
@@ -65,7 +65,7 @@ impl Side {
                 drop(self.open.swap_remove(at));
                 String::new()
             }
-            _ => use_file(&**dice.of(&self.open), dice.below(6), offset, len),
+            _ => use_file(&**dice.of(&self.open), dice.below(7), offset, len),
         }
     }
 }
@@ -77,8 +77,21 @@ fn use_file(file: &dyn VfsFile, what: u64, offset: u64, len: u64) -> String {
         2 => said(file.set_len(offset)),
         3 => said(file.try_lock()),
         4 => said(file.stat().map(known)),
+        5 => said(file.set_mode(0o600 | offset as u32 & 0o77)),
         _ => said(file.read_at(&mut read, offset).map(|len| (len, read))),
     }
+}
+
+/// What permissions new files of this process lack.
+fn umask(folder: &Path) -> u32 {
+    let file = real().create_new(&folder.join("umask"), OPEN).unwrap();
+    let mode = file.stat().unwrap().mode;
+    std::fs::remove_file(folder.join("umask")).unwrap();
+    real().create_folder(&folder.join("umask"), OPEN_FOLDER).unwrap();
+    let of_folders = real().stat(&folder.join("umask")).unwrap().mode;
+    std::fs::remove_dir(folder.join("umask")).unwrap();
+    assert_eq!(mode, OPEN & of_folders);
+    OPEN_FOLDER & !of_folders
 }
 
 #[test]
@@ -88,6 +101,7 @@ fn without_a_fault_it_does_what_the_real_disk_does() {
         let folder = tempfile::tempdir().unwrap();
         let sim = Sim::new(seed);
         sim.create_folder(Path::new("/root"), 0o700).unwrap();
+        sim.set_umask(umask(folder.path()));
         let mut real = Side { disk: real(), root: folder.path().into(), open: Vec::new() };
         let mut simulated = Side { disk: sim.disk(), root: "/root".into(), open: Vec::new() };
         for step in 0..150 {
@@ -218,7 +232,7 @@ fn names_after_a_power_cut_are_those_of_any_subset_of_the_changes() {
                     (synced, changes) = (now, Vec::new());
                 }
                 (0 | 1, None) => {
-                    write_all_at(&*sim.create_new(&path(one)).unwrap(), &[file], 0).unwrap();
+                    write_all_at(&*sim.create_new(&path(one), PRIVATE).unwrap(), &[file], 0).unwrap();
                     sim.open(&path(one), Access::Change).unwrap().sync_data().unwrap();
                     changes.push(Change::Create(file, one));
                 }

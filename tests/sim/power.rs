@@ -1,13 +1,15 @@
 //! What a power cut leaves, by chance.
 
-use waltool::vfs::write_all_at;
+use std::ffi::OsStr;
+
+use waltool::vfs::{OPEN, OPEN_FOLDER, Rights, write_all_at};
 
 use super::*;
 
 #[test]
 fn what_was_synced_survives_every_power_cut() {
     let sim = Sim::new(2);
-    let file = sim.create_new(Path::new(A)).unwrap();
+    let file = sim.create_new(Path::new(A), PRIVATE).unwrap();
     write_all_at(&*file, &[7; 3000], 0).unwrap();
     file.sync_data().unwrap();
     sim.sync_folder(Path::new("/")).unwrap();
@@ -103,17 +105,57 @@ fn a_name_is_not_durable_before_the_one_that_it_came_from_is_gone() {
 }
 
 #[test]
-fn mode_and_owner_are_durable_after_a_sync_of_all() {
+fn rights_are_durable_after_a_sync_of_all_and_one_of_those_since_before_it() {
     let sim = Sim::new(36);
     let file = synced(&sim, A, b"x");
-    let mut like = file.stat().unwrap();
-    (like.mode, like.owner) = (0o640, (7, 8));
-    file.set_owner(&like).unwrap();
+    let attribute = OsStr::new("user.origin");
+    file.set_attribute(attribute, Some(b"night 7")).unwrap();
+    file.set_owner((7, 8)).unwrap();
+    file.set_mode(0o640).unwrap();
     file.sync_data().unwrap();
-    let modes = || (0..50).map(|seed| sim.crash(seed).stat(Path::new(A)).unwrap().mode).collect::<BTreeSet<_>>();
-    assert_eq!((modes(), sim.states().total()), (BTreeSet::from([0o600, 0o640]), 2));
+    let rights = |sim: Sim| {
+        let Rights { mode, owner, attributes } = open(&sim, A).rights().unwrap();
+        (attributes.get(attribute).cloned(), owner, mode)
+    };
+    let met = || (0..100).map(|seed| rights(sim.crash(seed))).collect::<BTreeSet<_>>();
+    let value = Some(b"night 7".to_vec());
+    let given = |value: Option<&[u8]>, owner, mode| (value.map(<[u8]>::to_vec), owner, mode);
+    let own = (1000, 1000);
+    let all = [given(None, own, 0o600), (value.clone(), own, 0o600), (value.clone(), (7, 8), 0o600)];
+    let last = (value, (7, 8), 0o640);
+    let all = all.into_iter().chain([last.clone()]).collect::<BTreeSet<_>>();
+    assert_eq!((met(), sim.states().total()), (all, 4));
     file.sync_all().unwrap();
-    assert_eq!((modes(), sim.states().total()), (BTreeSet::from([0o640]), 1));
+    assert_eq!((met(), sim.states().total()), (BTreeSet::from([last.clone()]), 1));
+    file.set_attribute(attribute, None).unwrap();
+    assert_eq!(met(), BTreeSet::from([last, (None, (7, 8), 0o640)]));
+}
+
+#[test]
+fn rights_of_a_directory_are_durable_after_a_sync_of_it() {
+    let sim = Sim::new(37);
+    let path = Path::new("/log");
+    sim.create_folder(path, 0o700).unwrap();
+    sim.sync_folder(Path::new("/")).unwrap();
+    sim.open(path, Access::Read).unwrap().set_mode(0o750).unwrap();
+    sim.sync_folder(Path::new("/")).unwrap();
+    let modes = || (0..50).map(|seed| sim.crash(seed).stat(path).unwrap().mode).collect::<BTreeSet<_>>();
+    assert!(sim.unsynced());
+    assert_eq!((modes(), sim.states().total()), (BTreeSet::from([0o700, 0o750]), 2));
+    sim.sync_folder(path).unwrap();
+    assert_eq!((modes(), sim.states().total()), (BTreeSet::from([0o750]), 1));
+}
+
+#[test]
+fn what_is_created_lacks_what_the_umask_takes() {
+    let sim = Sim::new(38);
+    let mode = |path: &str| sim.stat(Path::new(path)).unwrap().mode;
+    sim.create_new(Path::new("/a"), OPEN).unwrap();
+    sim.set_umask(0o077);
+    sim.create_new(Path::new("/b"), OPEN).unwrap();
+    sim.create_folder(Path::new("/c"), OPEN_FOLDER).unwrap();
+    sim.open(Path::new("/d"), Access::Lock).unwrap();
+    assert_eq!(["/a", "/b", "/c", "/d"].map(mode), [0o644, 0o600, 0o700, 0o600]);
 }
 
 #[test]
@@ -186,12 +228,12 @@ fn a_rename_is_undone_by_a_power_cut_until_its_directory_is_synced() {
 #[test]
 fn a_name_does_not_make_its_bytes_durable_nor_bytes_their_name() {
     let sim = Sim::new(10);
-    let file = sim.create_new(Path::new(A)).unwrap();
+    let file = sim.create_new(Path::new(A), PRIVATE).unwrap();
     write_all_at(&*file, b"bytes", 0).unwrap();
     file.sync_all().unwrap();
     assert_eq!(crashes_of(&sim, A, 100), BTreeSet::from([None, Some(b"bytes".to_vec())]));
 
-    let file = sim.create_new(Path::new(B)).unwrap();
+    let file = sim.create_new(Path::new(B), PRIVATE).unwrap();
     write_all_at(&*file, b"bytes", 0).unwrap();
     sim.sync_folder(Path::new("/")).unwrap();
     assert!(crashes_of(&sim, B, 100).contains(&Some(Vec::new())));
@@ -214,7 +256,7 @@ fn a_file_in_a_new_directory_is_lost_with_the_directory() {
     let sim = Sim::new(12);
     let (folder, path) = (Path::new("/new"), Path::new("/new/file"));
     sim.create_folder(folder, 0o700).unwrap();
-    sim.create_new(path).unwrap().sync_all().unwrap();
+    sim.create_new(path, PRIVATE).unwrap().sync_all().unwrap();
     sim.sync_folder(folder).unwrap();
     assert_eq!(crashes_of(&sim, "/new/file", 100).len(), 2);
     sim.sync_folder(Path::new("/")).unwrap();

@@ -12,7 +12,7 @@ fn all_states_are_as_many_as_they_say_and_all_different() {
     write_all_at(&*file, &[2; 8], 0).unwrap();
     write_all_at(&*file, &[2; 4], 12).unwrap();
     sim.remove(Path::new(B)).unwrap();
-    sim.create_new(Path::new("/c")).unwrap();
+    sim.create_new(Path::new("/c"), PRIVATE).unwrap();
     // Two sectors within the old length, one behind it that shows only with the new one, and two names.
     let states = sim.states();
     assert_eq!(states.total(), 2 * 2 * 2 * 2 * 2 * 2);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::encode::{Entry, WriteError, transaction_end};
 use super::layout::{Lsn, RECORDS_START, SEGMENT_MAX, SegmentHeader, VERSION};
 use super::writer::SegmentWriter;
-use crate::vfs::{self, Appender, Disk, Vfs};
+use crate::vfs::{self, Appender, Disk, OPEN, Vfs};
 
 /// The file name of segment `number`.
 pub fn segment_name(number: u32) -> String {
@@ -166,7 +166,7 @@ fn create_segment(disk: &dyn Vfs, dir: &Path, header: &SegmentHeader) -> Result<
     let path = dir.join(segment_name(header.number));
     let temporary = path.with_extension("wal.tmp");
     let create = || -> io::Result<SegmentWriter<Appender>> {
-        let file = disk.create_new(&temporary)?;
+        let file = disk.create_new(&temporary, OPEN)?;
         let mut segment = SegmentWriter::create(Appender::new(file), header)?;
         segment.get_ref().file().sync_all()?;
         if let Err(taken) = disk.rename_new(&temporary, &path) {

@@ -19,8 +19,8 @@ pub enum Op {
     SetLen,
     /// `reserve`.
     Reserve,
-    /// `set_owner`.
-    SetOwner,
+    /// `set_owner`, `set_mode` and `set_attribute`.
+    SetRights,
     /// `sync_data` and `sync_all`.
     Sync,
     /// `rename_new` and `rename_over`.
@@ -54,7 +54,7 @@ impl Op {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// `EIO`. A write may have written a part. A sync has written some sectors and takes the others for written. What changes
-    /// names, a length or the owner may have happened or not.
+    /// names, a length or rights may have happened or not.
     Io,
     /// `ENOSPC`. As `Io` for writes and syncs; everything else did not happen. Writes into room that was reserved or is used
     /// already succeed.

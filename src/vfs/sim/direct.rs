@@ -10,9 +10,7 @@ use super::Sim;
 use super::file::File;
 use super::machine::Machine;
 use super::names::{Ino, Place, ROOT};
-
-/// Mode of a directory that [`Sim::put`] needs.
-const FOLDER_MODE: u32 = 0o755;
+use crate::vfs::{OPEN_FOLDER, PRIVATE};
 
 /// Past the calls: nothing of this is counted, is made to fail, or minds that the power is off.
 impl Sim {
@@ -29,7 +27,7 @@ impl Sim {
     }
 
     /// Puts a file there, or other bytes into one that is there. They are durable, and so are all names on the disk from then on.
-    /// Directories on the way are created.
+    /// A file that was not there is its owner's only. Directories on the way are created.
     ///
     /// # Errors
     /// Where a file is in the way of a directory, or the other way round.
@@ -93,10 +91,10 @@ impl Machine {
             let place = Place { folder, name: name.to_owned() };
             let there = self.at(&place);
             if names.peek().is_none() {
-                return Ok(there.unwrap_or_else(|| self.create(place)));
+                return Ok(there.unwrap_or_else(|| self.create(place, PRIVATE)));
             }
-            folder = there.unwrap_or_else(|| self.create_folder(place, FOLDER_MODE));
-            if self.names.folder_mode(folder).is_none() {
+            folder = there.unwrap_or_else(|| self.create_folder(place, OPEN_FOLDER));
+            if self.names.rights(folder).is_none() {
                 return Err(Errno::NOTDIR.into());
             }
         }

@@ -24,8 +24,8 @@ pub(super) trait Fate {
     fn sector(&mut self, old: &[u8], versions: &[Version]) -> Arrived;
     /// One of several lengths, of which the first is durable.
     fn length(&mut self, lengths: &[Length]) -> u64;
-    /// New mode and owner arrived.
-    fn rights(&mut self) -> bool;
+    /// One of so many rights, of which the first are durable.
+    fn rights(&mut self, count: usize) -> usize;
     /// New times arrived.
     fn times(&mut self) -> bool;
     /// A change of names arrived.
@@ -53,8 +53,8 @@ impl Fate for Rng {
         lengths[self.index(lengths.len())].len
     }
 
-    fn rights(&mut self) -> bool {
-        self.coin()
+    fn rights(&mut self, count: usize) -> usize {
+        self.index(count)
     }
 
     fn times(&mut self) -> bool {
@@ -203,8 +203,8 @@ impl Fate for Cut {
         chosen.map_or(0, |length| length.len)
     }
 
-    fn rights(&mut self) -> bool {
-        self.rng.coin()
+    fn rights(&mut self, count: usize) -> usize {
+        self.rng.index(count)
     }
 
     fn times(&mut self) -> bool {

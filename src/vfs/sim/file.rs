@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use super::content::{Content, PAGE};
 use super::fate::{Arrived, Fate};
+use super::granted::Granted;
 use super::rng::Rng;
-use crate::vfs::FileTimes;
+use crate::vfs::{FileTimes, Rights};
 
 /// What one write, or a cut, made of a sector.
 #[derive(Clone, Debug)]
@@ -27,13 +28,6 @@ pub(super) struct Length {
     pub(super) len: u64,
 }
 
-/// What a file has beside bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rights {
-    pub(super) mode: u32,
-    pub(super) owner: (u32, u32),
-}
-
 #[derive(Clone, Debug)]
 pub(super) struct File {
     sector: usize,
@@ -50,8 +44,7 @@ pub(super) struct File {
     /// The durable length, and those it had since.
     lengths: Vec<Length>,
     reserved: Vec<Range<u64>>,
-    rights: Rights,
-    durable_rights: Rights,
+    rights: Granted,
     times: FileTimes,
     durable_times: FileTimes,
     /// How many have it open.
@@ -69,8 +62,7 @@ impl File {
             lost: BTreeSet::new(),
             lengths: vec![Length { call: 0, len: 0 }],
             reserved: Vec::new(),
-            rights,
-            durable_rights: rights,
+            rights: Granted::new(rights),
             times: FileTimes::default(),
             durable_times: FileTimes::default(),
             opened: 0,
@@ -101,8 +93,8 @@ impl File {
         &self.lost
     }
 
-    pub(super) fn rights(&self) -> Rights {
-        self.rights
+    pub(super) fn rights(&self) -> &Rights {
+        self.rights.now()
     }
 
     /// Bytes that the disk keeps for it.
@@ -120,7 +112,7 @@ impl File {
 
     /// Everything of it is on the disk.
     pub(super) fn is_synced(&self) -> bool {
-        self.dirty.is_empty() && self.lengths.len() == 1 && self.rights == self.durable_rights
+        self.dirty.is_empty() && self.lengths.len() == 1 && !self.rights.wait()
     }
 
     pub(super) fn times(&self) -> FileTimes {
@@ -138,7 +130,7 @@ impl File {
     }
 
     pub(super) fn rights_wait(&self) -> bool {
-        self.rights != self.durable_rights
+        self.rights.wait()
     }
 
     /// Reads what there is at `offset`, and says how much.
@@ -253,7 +245,7 @@ impl File {
     }
 
     pub(super) fn set_rights(&mut self, rights: Rights) {
-        self.rights = rights;
+        self.rights.set(rights);
     }
 
     /// Bytes and length are on the disk then, and with `rights` those too.
@@ -270,7 +262,8 @@ impl File {
         self.dirty.clear();
         self.lengths = vec![Length { call: 0, len: self.len() }];
         if rights {
-            (self.durable_rights, self.durable_times) = (self.rights, self.times);
+            self.rights.sync();
+            self.durable_times = self.times;
         }
     }
 
@@ -312,7 +305,7 @@ impl File {
         }
         let len = if self.lengths.len() > 1 { fate.length(&self.lengths) } else { self.len() };
         durable.cut(len);
-        let rights = if self.rights_wait() && fate.rights() { self.rights } else { self.durable_rights };
+        let rights = self.rights.settle(fate);
         Self {
             cached: durable.clone(),
             durable,

@@ -9,10 +9,10 @@ use rustix::io::Errno;
 
 use super::calls::{Calls, Failure};
 use super::fate::{Amount, Fate};
-use super::file::{File, Rights};
+use super::file::File;
 use super::names::{Edit, Ino, Names, Place, ROOT};
 use super::rng::Rng;
-use crate::vfs::{FileTimes, Kind, Stat};
+use crate::vfs::{Attributes, FileTimes, Kind, Rights, Stat};
 
 /// Where the clock starts: 2026-01-01 00:00:00 UTC.
 const START_NS: u64 = 1_767_225_600_000_000_000;
@@ -22,8 +22,10 @@ const STEP_NS: u64 = 1_000_000;
 const DEVICE: u64 = 1;
 /// Whoever runs the test.
 const OWNER: (u32, u32) = (1000, 1000);
-/// Mode of a file that has no original, as on the real disk.
-const PRIVATE: u32 = 0o600;
+/// What permissions new files lack.
+const UMASK: u32 = 0o022;
+/// Permissions of the directory that everything is in.
+const ROOT_MODE: u32 = 0o755;
 
 #[derive(Clone, Debug)]
 pub(super) struct Machine {
@@ -38,21 +40,28 @@ pub(super) struct Machine {
     pub(super) random: Rng,
     /// Decides how failing calls fail.
     pub(super) chance: Rng,
+    pub(super) umask: u32,
     next_ino: Ino,
     next_handle: u64,
     sector: usize,
 }
 
+/// Rights of something new.
+fn granted(mode: u32) -> Rights {
+    Rights { mode: mode & 0o7777, owner: OWNER, attributes: Attributes::new() }
+}
+
 impl Machine {
     pub(super) fn new(seed: u64, sector: usize) -> Self {
         Self {
-            names: Names::new(),
+            names: Names::new(granted(ROOT_MODE)),
             files: BTreeMap::new(),
             calls: Calls::default(),
             locks: BTreeMap::new(),
             clock: (START_NS, STEP_NS),
             random: Rng::new(seed).branch(1),
             chance: Rng::new(seed).branch(2),
+            umask: UMASK,
             next_ino: ROOT + 1,
             next_handle: 1,
             sector,
@@ -140,7 +149,7 @@ impl Machine {
     }
 
     fn as_folder(&self, ino: Ino) -> io::Result<Ino> {
-        let is = self.names.folder_mode(ino).is_some();
+        let is = self.names.rights(ino).is_some();
         if is { Ok(ino) } else { Err(Errno::NOTDIR.into()) }
     }
 
@@ -185,9 +194,9 @@ impl Machine {
         })
     }
 
-    pub(super) fn create(&mut self, at: Place) -> Ino {
+    pub(super) fn create(&mut self, at: Place, mode: u32) -> Ino {
         let ino = self.next_ino();
-        let mut file = File::new(self.sector, Rights { mode: PRIVATE, owner: OWNER });
+        let mut file = File::new(self.sector, granted(mode & !self.umask));
         file.touch(self.clock.0);
         self.files.insert(ino, file);
         self.edit(Edit::Create { ino, at });
@@ -196,7 +205,7 @@ impl Machine {
 
     pub(super) fn create_folder(&mut self, at: Place, mode: u32) -> Ino {
         let ino = self.next_ino();
-        self.names.add_folder(ino, mode & 0o7777);
+        self.names.add_folder(ino, granted(mode & !self.umask));
         self.edit(Edit::Create { ino, at });
         ino
     }
@@ -249,15 +258,31 @@ impl Machine {
         let id = (DEVICE, ino);
         match self.files.get(&ino) {
             Some(file) => {
-                let Rights { mode, owner } = file.rights();
+                let Rights { mode, owner, .. } = *file.rights();
                 let times = file.times();
                 Stat { kind: Kind::File, len: file.len(), stored: file.stored(), id, links, mode, owner, times }
             }
             None => {
-                let mode = self.names.folder_mode(ino).unwrap_or_default();
+                let (mode, owner) = self.names.rights(ino).map_or((0, OWNER), |rights| (rights.mode, rights.owner));
                 let times = FileTimes::default();
-                Stat { kind: Kind::Folder, len: 0, stored: 0, id, links, mode, owner: OWNER, times }
+                Stat { kind: Kind::Folder, len: 0, stored: 0, id, links, mode, owner, times }
             }
+        }
+    }
+
+    /// The rights of a file or directory.
+    pub(super) fn rights(&self, ino: Ino) -> io::Result<Rights> {
+        let folder = || self.names.rights(ino);
+        self.files.get(&ino).map(File::rights).or_else(folder).cloned().ok_or(Errno::NOENT.into())
+    }
+
+    pub(super) fn set_rights(&mut self, ino: Ino, rights: Rights) {
+        match self.files.get_mut(&ino) {
+            Some(file) => {
+                file.set_rights(rights);
+                file.touch_node(self.clock.0);
+            }
+            None => self.names.set_rights(ino, rights),
         }
     }
 

@@ -5,6 +5,8 @@ use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 
 use super::fate::Fate;
+use super::granted::Granted;
+use crate::vfs::Rights;
 
 /// The number of a file or directory; it is never used again.
 pub(super) type Ino = u64;
@@ -125,17 +127,17 @@ pub(super) struct Names {
     cached: Arc<Tree>,
     durable: Arc<Tree>,
     pending: Vec<Change>,
-    /// The mode of each directory.
-    modes: Arc<BTreeMap<Ino, u32>>,
+    /// The rights of each directory.
+    rights: Arc<BTreeMap<Ino, Granted>>,
 }
 
 impl Names {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(root: Rights) -> Self {
         Self {
             cached: Arc::default(),
             durable: Arc::default(),
             pending: Vec::new(),
-            modes: Arc::new(BTreeMap::from([(ROOT, 0o755)])),
+            rights: Arc::new(BTreeMap::from([(ROOT, Granted::new(root))])),
         }
     }
 
@@ -147,12 +149,24 @@ impl Names {
         &self.pending
     }
 
-    pub(super) fn folder_mode(&self, ino: Ino) -> Option<u32> {
-        self.modes.get(&ino).copied()
+    /// The rights of a directory; `None` if it is none.
+    pub(super) fn rights(&self, ino: Ino) -> Option<&Rights> {
+        self.rights.get(&ino).map(Granted::now)
     }
 
-    pub(super) fn add_folder(&mut self, ino: Ino, mode: u32) {
-        Arc::make_mut(&mut self.modes).insert(ino, mode);
+    pub(super) fn add_folder(&mut self, ino: Ino, rights: Rights) {
+        Arc::make_mut(&mut self.rights).insert(ino, Granted::new(rights));
+    }
+
+    pub(super) fn set_rights(&mut self, ino: Ino, rights: Rights) {
+        if let Some(granted) = Arc::make_mut(&mut self.rights).get_mut(&ino) {
+            granted.set(rights);
+        }
+    }
+
+    /// The rights of a directory are not durable.
+    pub(super) fn rights_wait(&self) -> bool {
+        self.rights.values().any(Granted::wait)
     }
 
     pub(super) fn edit(&mut self, edit: Edit, call: u64) {
@@ -169,6 +183,11 @@ impl Names {
             change.awaits.remove(&folder);
         }
         self.make_durable();
+        if self.rights.get(&folder).is_some_and(Granted::wait)
+            && let Some(granted) = Arc::make_mut(&mut self.rights).get_mut(&folder)
+        {
+            granted.sync();
+        }
     }
 
     /// All names are on the disk then.
@@ -214,6 +233,11 @@ impl Names {
                 Arc::make_mut(&mut tree).apply(&change.edit);
             }
         }
-        Self { cached: tree.clone(), durable: tree, pending: Vec::new(), modes: self.modes.clone() }
+        let settled = |granted: &Granted, fate: &mut dyn Fate| Granted::new(granted.settle(fate));
+        let rights = match self.rights_wait() {
+            true => Arc::new(self.rights.iter().map(|(ino, granted)| (*ino, settled(granted, fate))).collect()),
+            false => self.rights.clone(),
+        };
+        Self { cached: tree.clone(), durable: tree, pending: Vec::new(), rights }
     }
 }

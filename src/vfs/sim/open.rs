@@ -1,5 +1,6 @@
 //! An open file of a simulated disk.
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,10 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::io::Errno;
 
 use super::calls::{Asked, Failure, Op};
-use super::file::Rights;
 use super::machine::Machine;
 use super::names::Ino;
-use crate::vfs::{Access, Stat, VfsFile};
+use crate::vfs::{Access, Rights, Stat, VfsFile};
 
 /// No file is longer.
 const LEN_MAX: u64 = i64::MAX as u64;
@@ -58,6 +58,17 @@ impl Open {
     /// A file that was opened to be read cannot be changed; which error says so depends on the call.
     fn must_be_writable(&self, otherwise: Errno) -> io::Result<()> {
         if self.access == Access::Read { Err(otherwise.into()) } else { Ok(()) }
+    }
+
+    fn set_rights(&self, name: &'static str, change: impl FnOnce(&mut Rights)) -> io::Result<()> {
+        let (mut machine, failure) = self.change(Op::SetRights, name, None)?;
+        let mut rights = machine.rights(self.ino)?;
+        let (happens, result) = machine.outcome(failure);
+        if happens {
+            change(&mut rights);
+            machine.set_rights(self.ino, rights);
+        }
+        result
     }
 
     fn sync(&self, name: &'static str, rights: bool) -> io::Result<()> {
@@ -154,16 +165,25 @@ impl VfsFile for Open {
         Ok(machine.stat(self.ino))
     }
 
-    fn set_owner(&self, like: &Stat) -> io::Result<()> {
-        let (mut machine, failure) = self.change(Op::SetOwner, "set_owner", None)?;
-        let (happens, result) = machine.outcome(failure);
-        let now_ns = machine.clock.0;
-        if happens {
-            let file = machine.file(self.ino)?;
-            file.set_rights(Rights { mode: like.mode & 0o7777, owner: like.owner });
-            file.touch_node(now_ns);
-        }
-        result
+    fn rights(&self) -> io::Result<Rights> {
+        let mut machine = lock(&self.machine);
+        machine.calls.look(Op::Look)?;
+        machine.rights(self.ino)
+    }
+
+    fn set_owner(&self, owner: (u32, u32)) -> io::Result<()> {
+        self.set_rights("set_owner", |rights| rights.owner = owner)
+    }
+
+    fn set_mode(&self, mode: u32) -> io::Result<()> {
+        self.set_rights("set_mode", |rights| rights.mode = mode & 0o7777)
+    }
+
+    fn set_attribute(&self, name: &OsStr, value: Option<&[u8]>) -> io::Result<()> {
+        self.set_rights("set_attribute", |rights| match value {
+            Some(value) => drop(rights.attributes.insert(name.to_owned(), value.to_vec())),
+            None => drop(rights.attributes.remove(name)),
+        })
     }
 
     fn try_lock(&self) -> io::Result<bool> {

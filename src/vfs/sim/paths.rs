@@ -12,7 +12,7 @@ use super::calls::{Asked, Failure, Op};
 use super::machine::Machine;
 use super::names::{Edit, Ino};
 use super::open::Open;
-use crate::vfs::{Access, Stat, Vfs, VfsFile};
+use crate::vfs::{Access, OPEN, Stat, Vfs, VfsFile};
 
 impl Sim {
     /// Begins a call that changes what is at `path`.
@@ -41,13 +41,14 @@ impl Sim {
         name: &'static str,
         path: &Path,
         access: Access,
+        mode: u32,
     ) -> io::Result<Box<dyn VfsFile>> {
         let path: Arc<Path> = path.into();
         let failure =
             machine.calls.change(Asked { op: Op::Create, name, path: path.clone(), to: None, bytes: None })?;
         let place = machine.free_place(&path)?;
         let (happens, result) = machine.outcome(failure);
-        let ino = happens.then(|| machine.create(place));
+        let ino = happens.then(|| machine.create(place, mode));
         result?;
         let ino = ino.ok_or(Errno::IO)?;
         Ok(Open::boxed(&self.machine, &mut machine, ino, access, path))
@@ -112,7 +113,7 @@ impl Vfs for Sim {
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn VfsFile>> {
         let mut machine = self.lock();
         if access == Access::Lock && machine.find(path).is_err() {
-            return self.create(machine, "open", path, access);
+            return self.create(machine, "open", path, access, OPEN);
         }
         machine.calls.look(Op::Open)?;
         let ino = machine.find(path)?;
@@ -122,8 +123,8 @@ impl Vfs for Sim {
         Ok(Open::boxed(&self.machine, &mut machine, ino, access, path.into()))
     }
 
-    fn create_new(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
-        self.create(self.lock(), "create_new", path, Access::Change)
+    fn create_new(&self, path: &Path, mode: u32) -> io::Result<Box<dyn VfsFile>> {
+        self.create(self.lock(), "create_new", path, Access::Change, mode)
     }
 
     fn stat(&self, path: &Path) -> io::Result<Stat> {

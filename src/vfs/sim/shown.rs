@@ -55,7 +55,7 @@ impl fmt::Display for Waiting<'_> {
             parts.push(format!("length {}, then {}", durable.len, since.join(", ")));
         }
         if self.0.rights_wait() {
-            parts.push("mode and owner".into());
+            parts.push("rights".into());
         }
         f.write_str(&parts.join("; "))
     }

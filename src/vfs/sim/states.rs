@@ -7,8 +7,8 @@ use super::machine::Machine;
 use super::names::Change;
 
 /// Every state that a power cut can leave if each unsynced sector is either as it was synced or as it was written last, whole:
-/// times every length that each file had since its sync, times every subset of the changes of names, times the old and the new
-/// where mode and owner changed. Times are the new ones. The first is the disk to which nothing else arrived.
+/// times every length that each file had since its sync, times every subset of the changes of names, times all rights that each
+/// file and directory had since its sync. File times are the new ones. The first is the disk to which nothing else arrived.
 ///
 /// States can be equal: a sector behind the end that a file got does not show, nor one of a file that lost its name.
 #[derive(Debug)]
@@ -90,8 +90,8 @@ impl<T: Answer> Fate for T {
         distinct[self.answer(distinct.len())]
     }
 
-    fn rights(&mut self) -> bool {
-        self.answer(2) == 1
+    fn rights(&mut self, count: usize) -> usize {
+        self.answer(count)
     }
 
     fn times(&mut self) -> bool {
