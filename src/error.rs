@@ -139,6 +139,27 @@ impl Error {
         }
     }
 
+    /// The same about a file that is known under another name: what lies below `from` is shown below `to`.
+    #[must_use]
+    pub fn moved(mut self, from: &Path, to: &Path) -> Self {
+        let path = match &mut self {
+            Self::Read { path, .. }
+            | Self::Write { path, .. }
+            | Self::NotRegular { path, .. }
+            | Self::Changed { path, .. }
+            | Self::Rewritten { path, .. }
+            | Self::Unknown { path, .. }
+            | Self::TooNew { path, .. }
+            | Self::Line { path, .. }
+            | Self::Refused { path, .. } => path,
+            Self::Usage(_) => return self,
+        };
+        if let Ok(rest) = path.strip_prefix(from) {
+            *path = if rest.as_os_str().is_empty() { to.into() } else { to.join(rest) };
+        }
+        self
+    }
+
     /// The exit code that this error ends with; 2, 5, 6 or 7.
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -35,7 +35,7 @@ pub struct Done {
 /// [`Error::Refused`] while the log's program holds its lock, or when the log is no longer as it was when `plan` was made.
 /// [`Error::Write`]: before the first edit nothing has changed.
 pub fn in_place(log: &Log, wish: &Wish, plan: &Plan, quarantine: Option<&Path>) -> Result<Done> {
-    let _lock = lock(log)?;
+    let lock = lock(log)?;
     let log = look_again(log, wish, plan)?;
     permits(&log, plan, None)?;
     let mut kept = Vec::new();
@@ -48,6 +48,7 @@ pub fn in_place(log: &Log, wish: &Wish, plan: &Plan, quarantine: Option<&Path>) 
         kept.push(quarantine::keep(log.disk(), log.segment_path(segment), taken, offset, quarantine)?);
     }
     for edit in &plan.edits {
+        lock.check(&**log.disk())?;
         make(&log, edit)?;
     }
     Ok(Done { kept, after: report_after(log.disk(), log.path(), log.format())? })

@@ -19,7 +19,7 @@ use crate::decode::HEAD_LEN;
 use crate::durable::{self, Gather, Temp};
 use crate::error::{Error, Result};
 use crate::format::{Identity, Lock, Op, Record};
-use crate::locks;
+use crate::locks::{self, Held};
 use crate::log::Log;
 use crate::report::Place;
 use crate::scan::Scan;
@@ -52,8 +52,8 @@ pub struct Replay<'l> {
     /// Kept open to the end: closing any handle of a file gives up this process's record locks on it.
     base: Option<(Box<dyn VfsFile>, u64)>,
     until: Until,
-    /// The log's lock is held already.
-    locked: bool,
+    /// The log's lock, where it is held already.
+    writer: Option<&'l Held>,
     /// What the log's first header says, where the format keeps sidecars.
     identity: Option<Identity>,
     /// What the sidecar said when the replay was looked into.
@@ -116,13 +116,13 @@ impl<'l> Replay<'l> {
             let why = format!("its first commit is at {}, behind what --until names", log.format().position(first));
             return Err(Error::refused(log.path(), why));
         }
-        Ok(Self { log, target: target.into(), file, base, until, locked: false, identity, said, survey })
+        Ok(Self { log, target: target.into(), file, base, until, writer: None, identity, said, survey })
     }
 
-    /// The caller is the writer of the log: it holds the lock itself, and writes nothing until this is done.
+    /// The caller is the writer of the log: it holds the lock itself, this one, and writes nothing until this is done.
     #[must_use]
-    pub fn by_the_writer(mut self) -> Self {
-        self.locked = true;
+    pub fn by_the_writer(mut self, lock: &'l Held) -> Self {
+        self.writer = Some(lock);
         self
     }
 
@@ -176,24 +176,26 @@ impl<'l> Replay<'l> {
     pub fn run(&self, to: To<'_>, progress: &mut dyn FnMut(u64)) -> Result<Applied> {
         self.permits(to)?;
         let disk = &**self.log.disk();
-        let _lock = match to {
-            To::New(_) => None,
-            To::Replace | To::InPlace if self.locked => None,
-            To::Replace | To::InPlace => Some(locks::hold(disk, &self.lock())?),
+        let taken = match to {
+            To::Replace | To::InPlace if self.writer.is_none() => Some(locks::hold(disk, &self.lock())?),
+            _ => None,
         };
+        let lock = self.writer.or(taken.as_ref());
+        let check = || lock.map_or(Ok(()), |lock| lock.check(disk));
         match (to, &self.base) {
             (To::New(path), _) => self.to_temp(path, progress)?.finish(Temp::place_new),
             (To::Replace | To::InPlace, None) => {
                 let made = self.to_temp(&self.file, progress)?;
-                self.stated(to, || made.finish(Temp::place_new))
+                self.stated(to, || check().and_then(|()| made.finish(Temp::place_new)))
             }
             (To::Replace, Some(_)) => {
                 let made = self.to_temp(&self.file, progress)?;
-                self.stated(to, || made.finish(Temp::replace))
+                self.stated(to, || check().and_then(|()| made.finish(Temp::replace)))
             }
             (To::InPlace, Some(_)) => {
                 let file = durable::open_for_change(disk, &self.file)?;
                 self.stated(to, || {
+                    check()?;
                     let applied = self.apply(&*file, &self.file, progress)?;
                     durable::sync(&*file, &self.file)?;
                     Ok(applied)

@@ -45,13 +45,15 @@ pub mod durable_file;
 pub mod error;
 mod group;
 pub mod options;
+mod owner;
 pub mod recovery;
 mod sync;
 pub mod transaction;
 mod writer;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use committed::{Committed, Entries, Logged};
@@ -67,27 +69,24 @@ use crate::format::Format;
 use crate::formats::native::Native;
 pub use crate::formats::native::encode::Entry;
 use crate::formats::native::layout::Lsn;
-use crate::locks::{self, Held};
 use crate::vfs::{Disk, Kind};
 use group::Group;
+use owner::Owner;
 use writer::Writer;
 
-/// The file whose lock says that somebody writes the log.
-const LOCK: &str = "LOCK";
 /// A log directory is its owner's only.
 const FOLDER_MODE: u32 = 0o700;
 
 /// A write-ahead log, open for writing. See the [module](self).
 pub struct Wal {
-    path: PathBuf,
     disk: Disk,
     group: Group,
     recovery: Recovery,
     /// A sync of the directory failed behind a removal. Later ones may do nothing for it and succeed; were another segment removed
     /// then, a power cut could bring back the one below it, and leave a gap.
     keeps_all: AtomicBool,
-    /// Held to the end.
-    _lock: Held,
+    /// Kept to the end.
+    owner: Arc<Owner>,
 }
 
 impl Wal {
@@ -105,18 +104,12 @@ impl Wal {
     fn open_with(path: &Path, options: &Options) -> Result<Self> {
         let disk = options.disk.clone();
         make_folder(&disk, path)?;
-        let lock = locks::own(&*disk, &path.join(LOCK))?;
-        let found = recovery::recover(&disk, path, options.target_id)?;
-        let writer = Writer::new(disk.clone(), path, options.layout(), found.recovery.end);
+        let owner = Arc::new(Owner::of(&disk, path)?);
+        let found =
+            recovery::recover(&disk, owner.folder(), options.target_id).map_err(|error| owner.all_shown(error))?;
+        let writer = Writer::new(disk.clone(), owner.clone(), options.layout(), found.recovery.end);
         let group = Group::new(path, disk.clone(), options.limits(), (found.last, found.time_ns), found.next, writer);
-        Ok(Self {
-            path: path.into(),
-            disk,
-            group,
-            recovery: found.recovery,
-            keeps_all: AtomicBool::new(false),
-            _lock: lock,
-        })
+        Ok(Self { disk, group, recovery: found.recovery, keeps_all: AtomicBool::new(false), owner })
     }
 
     /// Begins a transaction. It holds nothing up: other threads commit meanwhile, and the order in the log is that of the commits.
@@ -129,6 +122,7 @@ impl Wal {
     /// # Errors
     /// [`WalError::DurabilityUnknown`].
     pub fn sync(&self) -> Result<()> {
+        self.owner.here()?;
         self.group.sync()
     }
 
@@ -141,20 +135,26 @@ impl Wal {
     /// segment could not be removed: the checkpoint is on the disk, and the next one tries again, or the first after the next opening
     /// where it was the sync of a removal that failed.
     pub fn checkpoint(&self, applied: Lsn, target_len: u64) -> Result<()> {
+        self.owner.here()?;
         let redo_lsn = self.group.checkpoint(applied, target_len)?;
         if self.keeps_all.load(Ordering::Acquire) { Ok(()) } else { self.remove_below(redo_lsn.segment()) }
     }
 
     /// The lowest goes first, and each is gone from the disk before the next goes, so that a crash leaves no gap.
     fn remove_below(&self, number: u32) -> Result<()> {
-        let names = self.disk.list(&self.path).map_err(|source| Error::read(&self.path, source))?;
+        let folder = self.owner.folder();
+        let shown = |error| self.owner.shown(error);
+        let names = self.disk.list(folder).map_err(|source| Error::read(self.path(), source))?;
         let numbered = names.iter().filter_map(|name| Some((Native.segment_number(name)?, name)));
         let mut old: Vec<_> = numbered.filter(|(other, _)| *other < number.into()).collect();
         old.sort();
         for (_, name) in old {
-            durable::remove(&*self.disk, &self.path.join(name))?;
-            durable::sync_dir(&*self.disk, &self.path)
-                .inspect_err(|_| self.keeps_all.store(true, Ordering::Release))?;
+            // Another log may be in the directory's place.
+            self.owner.must_be_ours()?;
+            durable::remove(&*self.disk, &folder.join(name)).map_err(shown)?;
+            durable::sync_dir(&*self.disk, folder)
+                .inspect_err(|_| self.keeps_all.store(true, Ordering::Release))
+                .map_err(shown)?;
         }
         Ok(())
     }
@@ -165,8 +165,9 @@ impl Wal {
     /// # Errors
     /// [`Error::Refused`] where a checkpoint has removed that part of the log; [`WalError::DurabilityUnknown`].
     pub fn committed(&self, from: Lsn) -> Result<Committed> {
+        self.owner.here()?;
         let end = self.group.written_end()?.unwrap_or(self.recovery.end);
-        Committed::new(&self.disk, &self.path, from, end)
+        Committed::new(&self.disk, self.owner.folder(), from, end).map_err(|error| self.owner.all_shown(error))
     }
 
     /// Where replay onto the target has to start: behind what the last checkpoint says is applied.
@@ -181,7 +182,7 @@ impl Wal {
 
     /// The path as given.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.owner.given()
     }
 
     /// Ends the log in good order: whatever happens to its bytes from then on is told apart from a crash. When it returns, everything is
@@ -191,6 +192,7 @@ impl Wal {
     /// # Errors
     /// [`WalError::DurabilityUnknown`].
     pub fn close(self) -> Result<()> {
+        self.owner.here()?;
         self.group.close()
     }
 }
@@ -198,7 +200,7 @@ impl Wal {
 impl Drop for Wal {
     fn drop(&mut self) {
         // Whoever wants to know calls `close`.
-        let _ = self.group.written_end();
+        let _ = self.owner.here().and_then(|()| self.group.written_end());
     }
 }
 

@@ -38,7 +38,7 @@ pub fn undo(
     quarantine: Option<&Path>,
 ) -> Result<Undone> {
     let log = Log::open_on(disk, path, format).ok();
-    let _lock = log.as_ref().map(lock).transpose()?;
+    let lock = log.as_ref().map(lock).transpose()?;
     let in_folder = is_folder(&**disk, path);
     let folder = if in_folder { path } else { durable::folder_of(path) };
     let ours = |name: &OsStr| match &log {
@@ -60,6 +60,7 @@ pub fn undo(
     let mut undone = Undone { back: Vec::new(), left: Vec::new(), bytes: 0 };
     while let Some(at) = next_fitting(&**disk, folder, &left)? {
         let kept = left.remove(at);
+        lock.as_ref().map_or(Ok(()), |lock| lock.check(&**disk))?;
         undone.bytes += put_back(disk, &folder.join(&kept.segment), &kept)?;
         undone.back.push(kept);
     }

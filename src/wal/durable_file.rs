@@ -37,6 +37,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Result, WalError};
 use super::{Options, Recovery, Transaction, Wal};
+use crate::durable;
 use crate::error::Error;
 use crate::formats::native::layout::Lsn;
 use crate::log::{Log, regular};
@@ -45,8 +46,10 @@ use crate::vfs::{Disk, Kind, Vfs};
 
 /// A file that is changed by transactions. See the [module](self).
 pub struct DurableFile {
-    /// Behind any symbolic link: the file is replaced, not the link.
+    /// Behind any symbolic link: the file is replaced, not the link. For messages.
     path: PathBuf,
+    /// The same from the root on, resolved at opening: a later `chdir` does not lead to another file.
+    file: PathBuf,
     disk: Disk,
     wal: Wal,
 }
@@ -67,7 +70,10 @@ impl DurableFile {
         let path = behind_link(&*disk, path)?;
         let found = len(&*disk, &path)?;
         let wal = options.open(log_path(&path)?)?;
-        let file = Self { path, disk, wal };
+        let folder = durable::folder_of(&path);
+        let folder = disk.canonicalize(folder).map_err(|cause| Error::read(folder, cause))?;
+        let file = folder.join(path.file_name().unwrap_or_default());
+        let file = Self { path, file, disk, wal };
         if let (None, Some(len)) = (&file.recovery().report, found) {
             file.adopt(len)?;
         }
@@ -131,13 +137,12 @@ impl DurableFile {
         let redo_lsn = self.wal.redo_lsn();
         let Some(log) = self.wal.committed(redo_lsn)?.into_log() else { return Ok(()) };
         // Only what begins in the first segment is the file's whole history.
-        if redo_lsn.segment() > 1 && len(&*self.disk, &self.path)?.is_none() {
+        if redo_lsn.segment() > 1 && len(&*self.disk, &self.file)?.is_none() {
             return Err(self.gone(redo_lsn));
         }
-        let applied = self.apply(&log).map_err(|cause| WalError::NotApplied {
-            path: self.path.clone(),
-            log: self.log_path().into(),
-            cause,
+        let applied = self.apply(&log).or_else(|cause| {
+            self.wal.owner.must_be_ours()?;
+            Err(WalError::NotApplied { path: self.path.clone(), log: self.log_path().into(), cause })
         })?;
         applied.map_or(Ok(()), |(last, len)| self.wal.checkpoint(last, len))
     }
@@ -145,7 +150,8 @@ impl DurableFile {
     /// Applies what is in the log, and says up to which commit, and how long the file now is; `None` where there was nothing to do.
     fn apply(&self, log: &Log) -> Result<Option<(Lsn, u64)>, Error> {
         // How long a file can be is for the file system to say.
-        let replay = Replay::of(log, &self.path, Until::End, u64::MAX, &mut |_| ())?.by_the_writer();
+        let lock = self.wal.owner.lock();
+        let replay = Replay::of(log, &self.file, Until::End, u64::MAX, &mut |_| ())?.by_the_writer(lock);
         let Some(stop) = replay.survey.stop.filter(|_| replay.survey.changes > 0) else { return Ok(None) };
         replay.run(To::Replace, &mut |_| ())?;
         Ok(Some((Lsn(stop.lsn), replay.survey.len)))

@@ -29,6 +29,20 @@ pub enum WalError {
         /// What failed; the same for all who hear of it.
         cause: Arc<Error>,
     },
+    /// This process does not own the log, or not any more; nothing more is written to it by this [`Wal`](super::Wal). `why` says which it is:
+    ///
+    /// - The process is a child (`fork`) of the one that opened the log. The parent goes on as before. The child opens the log for itself,
+    ///   once no other process has it open.
+    /// - LOCK or the segment that was written was removed, renamed or replaced while the log was open, or its directory was. Another
+    ///   program may have opened the log since. Every commit that had returned before was in the log then; one that returned this error is in it or
+    ///   not. Find out who changed the directory, then drop this [`Wal`](super::Wal) and open the log again: it shows what is there.
+    #[error("{}: this process does not own the log: {why}", crate::shown(path))]
+    NotOwner {
+        /// The log.
+        path: PathBuf,
+        /// What made it so.
+        why: String,
+    },
     /// The log is damaged where a crash cannot have done it, or a part of it is missing: writing on would bury that. Nothing was changed.
     #[error("{}: refused: the log is {}: {}\n  see: waltool verify {}", crate::shown(path), report.verdict(), proof(report), crate::quoted(path))]
     Damaged {
@@ -67,7 +81,7 @@ impl WalError {
             Self::DurabilityUnknown { cause, .. } => cause.io_error(),
             Self::NotApplied { cause, .. } | Self::Stopped(cause) => cause.io_error(),
             Self::Transaction(WriteError::Io(cause) | WriteError::File { cause, .. }) => Some(cause),
-            Self::Transaction(_) | Self::Damaged { .. } => None,
+            Self::Transaction(_) | Self::NotOwner { .. } | Self::Damaged { .. } => None,
         }
     }
 }

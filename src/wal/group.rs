@@ -8,13 +8,13 @@
 //! commit are about to come back with the next.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 
 use super::Durability;
 use super::error::{Result, WalError};
 use super::sync::{ALL, AtomicU64, AtomicUsize, Bell, Condvar, Mutex, MutexGuard, Ordering, Patience};
 use super::transaction::Changes;
-use super::writer::{Batch, Writer};
+use super::writer::{Batch, Ended, Writer};
 use crate::error::Error;
 use crate::formats::native::encode::{WriteError, transaction_end};
 use crate::formats::native::layout::{Lsn, RECORD_HEADER, RECORDS_START, SEGMENT_MAX, SegmentHeader, padded};
@@ -34,6 +34,8 @@ pub(super) struct Group {
     disk: Disk,
     limits: Limits,
     state: Mutex<State>,
+    /// Where replay starts.
+    redo_lsn: AtomicU64,
     /// The last batch that was written, and synced if it asked for that. Changed behind the lock, looked at without.
     done: AtomicU64,
     /// Where those sleep who wait for an even batch, and those who wait for an odd one.
@@ -77,7 +79,7 @@ struct State {
 struct Failure {
     from: Lsn,
     to: Lsn,
-    cause: Arc<Error>,
+    cause: Ended,
 }
 
 impl Group {
@@ -107,6 +109,7 @@ impl Group {
             path: path.into(),
             disk,
             limits,
+            redo_lsn: AtomicU64::new(state.redo_lsn.0),
             state: Mutex::new(state),
             done: AtomicU64::new(0),
             finished: Default::default(),
@@ -209,7 +212,7 @@ impl Group {
         number: u64,
         mut batch: Batch,
         mut writer: Writer,
-        written: Result<(), Error>,
+        written: Result<(), Ended>,
         others: usize,
     ) -> Told {
         match written {
@@ -263,7 +266,7 @@ impl Group {
     }
 
     /// Runs a step that writes files, with nobody beside it; an error of it is the end of this writer.
-    fn step(&self, state: &mut State, step: impl FnOnce(&mut Writer) -> Result<(), Error>) -> Result<()> {
+    fn step(&self, state: &mut State, step: impl FnOnce(&mut Writer) -> Result<(), Ended>) -> Result<()> {
         let Some(mut writer) = state.writer.take() else { return self.check(state) };
         match step(&mut writer) {
             Ok(()) => state.writer = Some(writer),
@@ -336,13 +339,14 @@ impl Group {
             Some(encoder) if all => Lsn::new(encoder.header().number, RECORDS_START as u32),
             _ => Lsn(applied.0 + COMMIT_LEN),
         };
-        let changes = Changes::checkpoint(redo_lsn.max(state.redo_lsn), target_len, None);
+        let changes = Changes::checkpoint(redo_lsn.max(state.redo_lsn), target_len);
         if !state.has_room(&changes, self.limits.segment) {
             self.next_segment(&mut state)?;
         }
         state.append(&changes, self.disk.now_ns())?;
         self.flush(&mut state, true)?;
         state.redo_lsn = redo_lsn.max(state.redo_lsn);
+        self.redo_lsn.store(state.redo_lsn.0, Ordering::Release);
         self.release(&state);
         Ok(state.redo_lsn)
     }
@@ -362,7 +366,7 @@ impl Group {
 
     /// Where replay starts.
     pub(super) fn redo_lsn(&self) -> Lsn {
-        self.lock().redo_lsn
+        Lsn(self.redo_lsn.load(Ordering::Acquire))
     }
 
     /// After work behind the lock: lets in who waited meanwhile.
@@ -376,7 +380,11 @@ impl Group {
 
     fn check(&self, state: &State) -> Result<()> {
         let Some(Failure { from, to, cause }) = state.failure.clone() else { return Ok(()) };
-        Err(WalError::DurabilityUnknown { path: self.path.clone(), from, to, cause })
+        let path = self.path.clone();
+        Err(match cause {
+            Ended::Failed(cause) => WalError::DurabilityUnknown { path, from, to, cause },
+            Ended::NotOwner(why) => WalError::NotOwner { path, why },
+        })
     }
 }
 
@@ -449,9 +457,9 @@ impl State {
         written + self.batch.bytes.len() as u64 > unsynced_max
     }
 
-    fn fail(&mut self, writer: &Writer, error: Error) {
+    fn fail(&mut self, writer: &Writer, cause: Ended) {
         let encoded = self.encoder.as_ref().map(|encoder| Lsn::new(encoder.header().number, encoder.end()));
         let (from, to) = writer.unknown();
-        self.failure = Some(Failure { from, to: encoded.unwrap_or(to).max(to), cause: Arc::new(error) });
+        self.failure = Some(Failure { from, to: encoded.unwrap_or(to).max(to), cause });
     }
 }

@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use super::error::Result;
 use super::{Durability, Wal};
-use crate::format::TargetState;
 use crate::formats::native::encode::Entry;
 use crate::formats::native::layout::Lsn;
 
@@ -26,7 +25,7 @@ enum Part {
     Write { offset: u64, bytes: Range<usize> },
     SetLen(u64),
     Data(Range<usize>),
-    Checkpoint { redo_lsn: Lsn, target_len: u64, state: Option<TargetState> },
+    Checkpoint { redo_lsn: Lsn, target_len: u64 },
 }
 
 impl Changes {
@@ -36,15 +35,15 @@ impl Changes {
             Part::Write { offset, bytes } => Entry::Write { offset: *offset, bytes: &self.bytes[bytes.clone()] },
             Part::SetLen(len) => Entry::SetLen(*len),
             Part::Data(bytes) => Entry::Data(&self.bytes[bytes.clone()]),
-            Part::Checkpoint { redo_lsn, target_len, state } => {
-                Entry::Checkpoint { redo_lsn: *redo_lsn, target_len: *target_len, state: *state }
+            Part::Checkpoint { redo_lsn, target_len } => {
+                Entry::Checkpoint { redo_lsn: *redo_lsn, target_len: *target_len }
             }
         })
     }
 
     /// A checkpoint by itself.
-    pub(super) fn checkpoint(redo_lsn: Lsn, target_len: u64, state: Option<TargetState>) -> Self {
-        Self { bytes: Vec::new(), parts: vec![Part::Checkpoint { redo_lsn, target_len, state }] }
+    pub(super) fn checkpoint(redo_lsn: Lsn, target_len: u64) -> Self {
+        Self { bytes: Vec::new(), parts: vec![Part::Checkpoint { redo_lsn, target_len }] }
     }
 
     fn keep(&mut self, bytes: &[u8]) -> Range<usize> {
@@ -96,6 +95,9 @@ impl<'w> Transaction<'w> {
     /// # Errors
     /// As [`commit`](Self::commit).
     pub fn commit_with(self, durability: Durability) -> Result<Lsn> {
+        if durability != Durability::Buffered {
+            self.wal.owner.here()?;
+        }
         self.wal.group.commit(&self.changes, durability)
     }
 }

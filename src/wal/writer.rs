@@ -2,14 +2,19 @@
 //! error.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::owner::Owner;
 use crate::durable;
-use crate::error::Result;
+use crate::error::Error;
 use crate::formats::native::encode::set_promise;
 use crate::formats::native::layout::{Lsn, RECORDS_START, SEGMENT_MAX, SegmentHeader};
 use crate::formats::native::log_writer::segment_name;
+use crate::locks::Named;
 use crate::vfs::{Disk, VfsFile};
+
+type Result<T, E = Ended> = std::result::Result<T, E>;
 
 /// Zeros are written ahead of the records, between these many bytes and these: a sync of bytes in space that the file has already costs
 /// less than one that makes it longer.
@@ -19,6 +24,21 @@ const PAGE: u64 = 4096;
 /// Written with one call. Longer ones would have the system keep the file in larger units of memory, of which each later sync of a
 /// few bytes then has to look after a whole one.
 static ZEROS: [u8; 16 * 1024] = [0; 16 * 1024];
+
+/// Why a writer is of no use any more.
+#[derive(Clone)]
+pub(super) enum Ended {
+    /// A call failed: what is on the disk is not known.
+    Failed(Arc<Error>),
+    /// The log is not ours any more; why.
+    NotOwner(String),
+}
+
+impl From<Error> for Ended {
+    fn from(error: Error) -> Self {
+        Self::Failed(Arc::new(error))
+    }
+}
 
 /// Records that go to the file together.
 #[derive(Default)]
@@ -50,7 +70,7 @@ pub(super) struct Layout {
 
 pub(super) struct Writer {
     disk: Disk,
-    folder: PathBuf,
+    owner: Arc<Owner>,
     layout: Layout,
     /// Where the log ended when it was opened; all of that is on the disk.
     opened_at: Lsn,
@@ -64,7 +84,9 @@ pub(super) struct Writer {
 /// The segment that is written.
 struct Segment {
     number: u32,
+    /// For messages.
     path: PathBuf,
+    name: Named,
     file: Box<dyn VfsFile>,
     /// Where the records in the file end.
     end: u32,
@@ -75,9 +97,9 @@ struct Segment {
 }
 
 impl Writer {
-    pub(super) fn new(disk: Disk, folder: &Path, layout: Layout, opened_at: Lsn) -> Self {
+    pub(super) fn new(disk: Disk, owner: Arc<Owner>, layout: Layout, opened_at: Lsn) -> Self {
         let (spare, sync_time) = (Batch::default(), Duration::ZERO);
-        Self { disk, folder: folder.into(), layout, opened_at, segment: None, spare, sync_time }
+        Self { disk, owner, layout, opened_at, segment: None, spare, sync_time }
     }
 
     /// Of what has been given to the system it is not known whether it is on the disk: from where to where.
@@ -96,7 +118,12 @@ impl Writer {
     /// Goes on in a new segment of this header, whose first bytes are `head`. The present one, synced, ends with the record `seal`. When it
     /// returns, all of that is on the disk.
     pub(super) fn next_segment(&mut self, header: &SegmentHeader, head: &[u8], seal: Option<&[u8]>) -> Result<()> {
-        let next = self.create(header, head)?;
+        // Where the log is not ours any more, nothing there is ours to remove or to create.
+        self.check()?;
+        let shown = |error| self.owner.shown(error);
+        let (next, temporary) = self.prepare(header, head).map_err(shown)?;
+        self.check()?;
+        self.name(&next, &temporary).map_err(shown)?;
         if let Some(seal) = seal {
             self.end(seal)?;
         }
@@ -104,11 +131,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Creates a segment, which is on the disk under its name when this returns: a reader never meets half a header.
-    fn create(&self, header: &SegmentHeader, head: &[u8]) -> Result<Segment> {
-        let path = self.folder.join(segment_name(header.number));
+    /// Writes and syncs a segment under a temporary name: a reader never meets half a header.
+    fn prepare(&self, header: &SegmentHeader, head: &[u8]) -> Result<(Segment, PathBuf), Error> {
+        let (name, disk) = (segment_name(header.number), &*self.disk);
+        let path = self.owner.folder().join(&name);
         let temporary = path.with_extension("wal.tmp");
-        let disk = &*self.disk;
         // Left by a crash; the lock says that nobody writes it now, and it is no part of the log.
         if disk.stat_link(&temporary).is_ok() {
             durable::remove(disk, &temporary)?;
@@ -119,23 +146,30 @@ impl Writer {
         }
         durable::write_at(&*file, &temporary, head, 0)?;
         let end = RECORDS_START as u32;
-        let mut segment = Segment { number: header.number, path: temporary, file, end, synced: end, filled: end };
+        let named = Named::of(&*file, &path).map_err(|cause| Error::read(&temporary, cause))?;
+        let path = self.owner.given().join(name);
+        let mut segment = Segment { number: header.number, path, name: named, file, end, synced: end, filled: end };
         if self.layout.zero_fill {
             segment.fill_ahead(end)?;
         }
-        durable::sync(&*segment.file, &segment.path)?;
-        durable::rename_new(disk, &segment.path, &path)?;
-        durable::sync_dir(disk, &self.folder).inspect_err(|_| {
-            // Later syncs may do nothing for this name and succeed, and a log that went on behind it could lose it. Nothing is in it.
-            let _ = disk.remove(&path);
-        })?;
-        segment.path = path;
-        Ok(segment)
+        durable::sync(&*segment.file, &temporary)?;
+        Ok((segment, temporary))
     }
 
-    /// Writes a batch behind what is there, promising what is on the disk, and syncs it if it asks for that.
+    /// Gives a segment its name, which is on the disk when this returns.
+    fn name(&self, segment: &Segment, temporary: &Path) -> Result<(), Error> {
+        let (disk, path) = (&*self.disk, segment.name.path());
+        durable::rename_new(disk, temporary, path)?;
+        durable::sync_dir(disk, self.owner.folder()).inspect_err(|_| {
+            // Later syncs may do nothing for this name and succeed, and a log that went on behind it could lose it. Nothing is in it.
+            let _ = disk.remove(path);
+        })
+    }
+
+    /// Writes a batch behind what is there, promising what is on the disk, and syncs it if it asks for that. When it returns, whoever waits for
+    /// the batch may be told: the log is still ours.
     pub(super) fn write(&mut self, batch: &mut Batch) -> Result<()> {
-        let Some(segment) = &mut self.segment else { return Ok(()) };
+        let Some(segment) = &mut self.segment else { return self.check() };
         for &at in &batch.commits {
             set_promise(&mut batch.bytes[at..], segment.synced);
         }
@@ -147,17 +181,20 @@ impl Writer {
         durable::write_at(&*segment.file, &segment.path, &batch.bytes, segment.end.into())?;
         segment.end = end;
         segment.filled = segment.filled.max(end);
-        if batch.sync { self.sync() } else { Ok(()) }
+        if batch.sync { self.sync() } else { self.check() }
     }
 
-    /// When it returns, all that was written is on the disk.
+    /// When it returns, all that was written is on the disk, and the log is still ours.
     fn sync(&mut self) -> Result<()> {
-        let Some(segment) = self.segment.as_mut().filter(|segment| segment.synced < segment.end) else { return Ok(()) };
+        let Some(segment) = self.segment.as_ref().filter(|segment| segment.synced < segment.end) else {
+            return self.check();
+        };
         let begun = Instant::now();
         durable::sync_data(&*segment.file, &segment.path)?;
-        segment.synced = segment.end;
         let took = begun.elapsed();
         self.sync_time = if self.sync_time.is_zero() { took } else { (self.sync_time * 7 + took) / 8 };
+        self.check()?;
+        self.segment.iter_mut().for_each(|segment| segment.synced = segment.end);
         Ok(())
     }
 
@@ -172,11 +209,18 @@ impl Writer {
         segment.filled = segment.end;
         self.sync()
     }
+
+    /// The log still has the LOCK that we hold, and the segment its name. Asked after a write or sync and before anybody is told of it: whoever took
+    /// the log over did so with another LOCK, so reads the log only after this one was gone, and finds all that anybody was told of.
+    fn check(&self) -> Result<()> {
+        let lost = self.owner.lost(self.segment.as_ref().map(|segment| &segment.name))?;
+        lost.map_or(Ok(()), |why| Err(Ended::NotOwner(why)))
+    }
 }
 
 impl Segment {
     /// Writes zeros from the end of the file on, as far as is worth while for records that end at `end`.
-    fn fill_ahead(&mut self, end: u32) -> Result<()> {
+    fn fill_ahead(&mut self, end: u32) -> Result<(), Error> {
         let ahead = (end / 4).clamp(AHEAD_MIN, AHEAD_MAX);
         let to = (u64::from(end) + u64::from(ahead)).next_multiple_of(PAGE).min(SEGMENT_MAX) as u32;
         while self.filled < to {

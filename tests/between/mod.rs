@@ -36,6 +36,7 @@ impl Between {
     }
 
     /// `act` happens before every `n`-th call.
+    #[allow(dead_code, reason = "one of the tests uses it")]
     pub fn every(disk: Disk, n: u64, act: impl FnMut() + Send + 'static) -> Self {
         Self { disk, moment: Arc::new(Mutex::new(Moment { left: n, again: Some(n), act: Box::new(act) })) }
     }
