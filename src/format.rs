@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::decode::{Decode, Meta};
 use crate::span::Fault;
+use crate::vfs::FileTimes;
 
 /// A record with its meaning, lent by the scan.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +59,35 @@ pub enum Op<'a> {
     },
     /// The target has this length from now on.
     SetLen(u64),
+}
+
+/// What a record says of the content of the target, as far as a checksum tells it; its length is told beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TargetState {
+    /// CRC-32 of all its bytes.
+    pub crc: u32,
+    /// What is said with that.
+    pub role: Role,
+}
+
+/// Whether the target is so or will be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The target is so, durably, and holds everything before the record; and what the file system says of it, if that can be
+    /// relied on: while it says the same, nobody has changed the content.
+    Fact(Option<Seen>),
+    /// A file with this content, which holds everything before the record, is about to take the target's place. Until the next fact
+    /// the target is as before or so.
+    Intent,
+}
+
+/// What the file system says of a file. Not its device, whose number may change from one start of the system to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its number on its device.
+    pub inode: u64,
+    /// When it was changed.
+    pub times: FileTimes,
 }
 
 /// Where a record's fields go. Text and JSON implement it; rooms describe, printers print.
@@ -180,6 +210,11 @@ pub trait Format: Sync {
     fn rebuild(&self) -> Box<dyn Rebuild>;
     /// What a committed record does to a target; records come in their order, whole transactions only.
     fn replay<'a>(&self, record: &Record<'a>, apply: &mut dyn FnMut(Op<'a>)) -> Result<(), Fault>;
+    /// What a record says of the target's length and content; `None` where it says nothing of the content.
+    fn states(&self, record: &Record<'_>) -> Option<(u64, TargetState)> {
+        let _ = record;
+        None
+    }
     /// Targets are made of pages of one length, numbered from 1. Of the lengths that records give them only the last
     /// counts: pages behind it are dropped, and what stood there before a shorter length in between comes back.
     fn paged(&self) -> bool {

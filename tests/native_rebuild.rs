@@ -40,7 +40,7 @@ fn transactions(read: &Read) -> Vec<Transaction> {
         let entries = read.records.iter().filter(within).map(|record| match Checkpoint::parse(&record.payload) {
             // Its LSN moves with the segments.
             Some(checkpoint) if record.kind == "checkpoint" => {
-                (record.kind, checkpoint.target_len.to_le_bytes().to_vec())
+                (record.kind, Checkpoint { redo_lsn: Lsn(0), ..checkpoint }.encode())
             }
             _ => (record.kind, record.payload.clone()),
         });

@@ -130,7 +130,8 @@ fn a_checkpoint_of_everything_leaves_one_small_segment() {
     assert_eq!(segments(folder.path()).len(), 1);
     assert_eq!(
         entries(&wal, wal.redo_lsn()),
-        ["21 Checkpoint { redo_lsn: Lsn(%), target_len: 4711 }".replace('%', &wal.redo_lsn().0.to_string())]
+        ["21 Checkpoint { redo_lsn: Lsn(%), target_len: 4711, state: None }"
+            .replace('%', &wal.redo_lsn().0.to_string())]
     );
     log(&wal, "after").unwrap();
     let redo_lsn = wal.redo_lsn();

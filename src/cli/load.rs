@@ -43,6 +43,7 @@ A line written by hand needs its kind and what is in the record:
   {\"kind\":\"setlen\",\"target_len\":4096}
   {\"kind\":\"data\",\"text\":\"for the application\"}           \"more\":true, \"continues\":true: fragments
   {\"kind\":\"checkpoint\",\"redo_lsn\":\"00000001:00002000\",\"target_len\":4096}
+                                                          \"target_crc\":\"3610a686\",\"state\":\"fact\": its content
   {\"kind\":\"commit\",\"time\":\"2026-11-20T02:10:00Z\"}        without a time: now; \"close\":true ends the log
 A `payload` is the whole record in hexadecimal, as dump prints it; fields beside it must agree with it. `file`, `offset`,
 `len` and `first_off` are not read, and unknown fields are ignored.

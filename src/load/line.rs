@@ -80,10 +80,15 @@ impl RecordLine<'_> {
         let expected = match self.kind {
             RecordKind::Write if Write::parse(self.payload).is_none() => format!("9 to {}", WRITE_MAX + 8),
             RecordKind::SetLen if SetLen::parse(self.payload).is_none() => "8".into(),
-            RecordKind::Checkpoint if Checkpoint::parse(self.payload).is_none() => "16".into(),
+            RecordKind::Checkpoint if Checkpoint::parse(self.payload).is_none() => "16, 24 or 48".into(),
             RecordKind::Data if len > PAYLOAD_MAX => format!("at most {PAYLOAD_MAX}"),
             RecordKind::Commit | RecordKind::Seal | RecordKind::Pad => return Err(LineError::Kind(name)),
             _ if self.flags & !self.kind.flags() != 0 => {
+                return Err(LineError::Flags { kind: name, flags: self.flags });
+            }
+            RecordKind::Checkpoint
+                if Checkpoint::parse(self.payload).is_some_and(|checkpoint| checkpoint.flags() != self.flags) =>
+            {
                 return Err(LineError::Flags { kind: name, flags: self.flags });
             }
             _ => return Ok(()),

@@ -85,7 +85,7 @@ impl Entries<'_> {
             RecordKind::Write => Write::parse(payload).map(|Write { offset, bytes }| Entry::Write { offset, bytes }),
             RecordKind::SetLen => SetLen::parse(payload).map(|SetLen { len }| Entry::SetLen(len)),
             RecordKind::Checkpoint => Checkpoint::parse(payload)
-                .map(|Checkpoint { redo_lsn, target_len }| Entry::Checkpoint { redo_lsn, target_len }),
+                .map(|Checkpoint { redo_lsn, target_len, state }| Entry::Checkpoint { redo_lsn, target_len, state }),
             RecordKind::Data => Some(Entry::Data(payload)),
             RecordKind::Commit | RecordKind::Seal | RecordKind::Pad => None,
         };

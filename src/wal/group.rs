@@ -339,7 +339,7 @@ impl Group {
             Some(encoder) if all => Lsn::new(encoder.header().number, RECORDS_START as u32),
             _ => Lsn(applied.0 + COMMIT_LEN),
         };
-        let changes = Changes::checkpoint(redo_lsn.max(state.redo_lsn), target_len);
+        let changes = Changes::checkpoint(redo_lsn.max(state.redo_lsn), target_len, None);
         if !state.has_room(&changes, self.limits.segment) {
             self.next_segment(&mut state)?;
         }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::error::Result;
 use super::{Durability, Wal};
+use crate::format::TargetState;
 use crate::formats::native::encode::Entry;
 use crate::formats::native::layout::Lsn;
 
@@ -25,7 +26,7 @@ enum Part {
     Write { offset: u64, bytes: Range<usize> },
     SetLen(u64),
     Data(Range<usize>),
-    Checkpoint { redo_lsn: Lsn, target_len: u64 },
+    Checkpoint { redo_lsn: Lsn, target_len: u64, state: Option<TargetState> },
 }
 
 impl Changes {
@@ -35,15 +36,15 @@ impl Changes {
             Part::Write { offset, bytes } => Entry::Write { offset: *offset, bytes: &self.bytes[bytes.clone()] },
             Part::SetLen(len) => Entry::SetLen(*len),
             Part::Data(bytes) => Entry::Data(&self.bytes[bytes.clone()]),
-            Part::Checkpoint { redo_lsn, target_len } => {
-                Entry::Checkpoint { redo_lsn: *redo_lsn, target_len: *target_len }
+            Part::Checkpoint { redo_lsn, target_len, state } => {
+                Entry::Checkpoint { redo_lsn: *redo_lsn, target_len: *target_len, state: *state }
             }
         })
     }
 
     /// A checkpoint by itself.
-    pub(super) fn checkpoint(redo_lsn: Lsn, target_len: u64) -> Self {
-        Self { bytes: Vec::new(), parts: vec![Part::Checkpoint { redo_lsn, target_len }] }
+    pub(super) fn checkpoint(redo_lsn: Lsn, target_len: u64, state: Option<TargetState>) -> Self {
+        Self { bytes: Vec::new(), parts: vec![Part::Checkpoint { redo_lsn, target_len, state }] }
     }
 
     fn keep(&mut self, bytes: &[u8]) -> Range<usize> {

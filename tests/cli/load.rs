@@ -7,11 +7,13 @@ use std::process::Command;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use waltool::Verdict;
+use waltool::format::{Role, Seen, TargetState};
 use waltool::formats::native::encode::Entry;
 use waltool::formats::native::layout::{Lsn, SegmentHeader, rest_of_block};
 use waltool::formats::native::log_writer::{LogOptions, LogWriter};
 use waltool::formats::native::payload::RecordKind;
 use waltool::formats::native::writer::SegmentWriter;
+use waltool::vfs::FileTimes;
 
 use crate::bench::{Bench, FIRST_COMMIT, Run, run, waltool};
 use crate::logs::{self, verdict};
@@ -131,7 +133,7 @@ proptest! {
             let entries: Vec<_> = entries.iter().map(|(kind, number, bytes)| match kind {
                 0 => Entry::Write { offset: (*number).into(), bytes },
                 1 => Entry::SetLen((*number).into()),
-                2 => Entry::Checkpoint { redo_lsn: Lsn::new(1, *number), target_len: 7 },
+                2 => Entry::Checkpoint { redo_lsn: Lsn::new(1, *number), target_len: 7, state: state(*number) },
                 _ => Entry::Data(bytes),
             }).collect();
             writer.transaction(&entries, time_ns as u64).expect("a commit");
@@ -208,6 +210,77 @@ fn lines_can_be_written_by_hand() {
     let commit = &kept(&dump(&copy))[9];
     assert_eq!((&commit["time"], &commit["first_off"]), (&FIRST_COMMIT.into(), &8192.into()));
     assert_eq!(verdict(&copy), Verdict::Clean);
+}
+
+/// Each of the things that a checkpoint can say of its target's content.
+fn state(number: u32) -> Option<TargetState> {
+    let times = FileTimes { modified_ns: u64::from(number) << 30, changed_ns: 1_795_140_600_000_000_001 };
+    let role = match number % 4 {
+        0 => return None,
+        1 => Role::Intent,
+        2 => Role::Fact(None),
+        _ => Role::Fact(Some(Seen { inode: number.into(), times })),
+    };
+    Some(TargetState { crc: number, role })
+}
+
+#[test]
+fn what_a_checkpoint_says_of_its_target_is_shown_and_loaded_from_what_is_shown() {
+    let bench = Bench::new();
+    let options = LogOptions { log_id: [3; 16], target_id: [4; 16], created_ns: 5, segment_limit: 1 << 20 };
+    fs::create_dir(bench.path("log")).expect("a directory");
+    let mut writer = LogWriter::create(&bench.path("log"), &options, || 7).expect("a log");
+    let checkpoint = |number| Entry::Checkpoint { redo_lsn: Lsn::new(1, 8192), target_len: 9, state: state(number) };
+    writer.transaction(&[0, 1, 2, 3].map(checkpoint), 1).expect("a commit");
+    drop(writer.finish(2).expect("a mark"));
+    let said: Vec<_> =
+        kept(&dump(&bench.path("log"))).into_iter().filter(|line| line["kind"] == "checkpoint").collect();
+    let fields = |line: &Value| ["target_crc", "state", "inode", "modified", "changed"].map(|key| line[key].clone());
+    let (none, shown) = (Value::Null, "2026-11-20T02:10:00.000000001Z");
+    assert_eq!(fields(&said[0]), [&none; 5].map(Value::clone));
+    assert_eq!(fields(&said[1]), [json!("00000001"), json!("intent"), none.clone(), none.clone(), none.clone()]);
+    assert_eq!(fields(&said[2]), [json!("00000002"), json!("fact"), none.clone(), none.clone(), none.clone()]);
+    let modified = "1970-01-01T00:00:03.221225472Z";
+    assert_eq!(fields(&said[3]), [json!("00000003"), json!("fact"), json!(3), json!(modified), json!(shown)]);
+    // The payload is left out, so that each field is needed.
+    let by_fields = said.iter().cloned().map(|mut line| {
+        line.as_object_mut().expect("an object").remove("payload").expect("a payload");
+        line.to_string()
+    });
+    let by_fields: Vec<String> = by_fields.collect();
+    let (run, copy) = load(&bench, &format!("{}\n{{\"kind\":\"commit\"}}", by_fields.join("\n")));
+    assert_eq!(run.code, 0, "{}", run.err);
+    let payloads = |lines: &[Value]| lines.iter().map(|line| line["payload"].clone()).collect::<Vec<_>>();
+    let loaded: Vec<_> = kept(&dump(&copy)).into_iter().filter(|line| line["kind"] == "checkpoint").collect();
+    assert_eq!(payloads(&loaded), payloads(&said));
+}
+
+#[test]
+fn a_checkpoint_that_contradicts_itself_is_refused() {
+    let bench = Bench::new();
+    let line = |rest: String| {
+        let line = format!(r#"{{"kind":"checkpoint","redo_lsn":"00000001:00002000","target_len":7,{rest}}}"#);
+        let (run, _) = load(&bench, &line);
+        assert_eq!(run.code, 5, "{}", run.err);
+        run.err
+    };
+    let seen = r#""inode":3,"modified":"2026-11-20T02:10:00Z","changed":"2026-11-20T02:10:00Z""#;
+    for (rest, why) in [
+        (r#""target_crc":"00000001""#.into(), "fact or intent"),
+        (r#""state":"fact""#.into(), "a state needs target_crc"),
+        (r#""target_crc":"00000001","state":"fiction""#.into(), "there are: fact, intent"),
+        (r#""target_crc":"00000001","state":"fact","inode":3"#.into(), "belong together"),
+        (format!(r#""target_crc":"00000001","state":"intent",{seen}"#), "an intent has no inode"),
+    ] {
+        let err = line(rest);
+        assert!(err.contains(why), "{err}");
+    }
+    let payload = "0020000001000000".to_string() + "0700000000000000" + "01000000" + "01000000";
+    let (run, _) = load(
+        &bench,
+        &format!(r#"{{"kind":"checkpoint","payload":"{payload}","state":"intent","target_crc":"00000001"}}"#),
+    );
+    assert!(run.code == 5 && run.err.contains("not those of the payload"), "{}", run.err);
 }
 
 #[test]

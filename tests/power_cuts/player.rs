@@ -158,7 +158,7 @@ fn read(wal: &Wal) -> Result<Vec<Given>> {
             (Entry::Write { offset, bytes }, _) => changes.push(Change::Write { offset, bytes: bytes.into() }),
             (Entry::Data(bytes), _) => changes.push(Change::Data(bytes.into())),
             (Entry::SetLen(len), _) => changes.push(Change::SetLen(len)),
-            (Entry::Checkpoint { redo_lsn, target_len }, _) => {
+            (Entry::Checkpoint { redo_lsn, target_len, .. }, _) => {
                 changes.push(Change::Checkpoint { redo_lsn, target_len });
             }
         }

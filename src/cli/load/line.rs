@@ -4,9 +4,11 @@ use std::fmt::Display;
 
 use serde::Deserialize;
 use waltool::Shown;
+use waltool::format::{Role, Seen, TargetState};
 use waltool::formats::native::layout::{Lsn, PAYLOAD_MAX};
 use waltool::formats::native::payload::{CONT, Checkpoint, Commit, MORE, RecordKind, Seal, SetLen, Write};
 use waltool::load::{CommitLine, HeaderLine, Line, RecordLine, SealLine};
+use waltool::vfs::FileTimes;
 
 use crate::cli::time;
 
@@ -40,6 +42,11 @@ struct Fields {
     bytes: Option<u64>,
     target_offset: Option<u64>,
     target_len: Option<u64>,
+    target_crc: Option<String>,
+    state: Option<String>,
+    inode: Option<u64>,
+    modified: Option<String>,
+    changed: Option<String>,
     continues: Option<bool>,
     more: Option<bool>,
     redo_lsn: Option<String>,
@@ -153,12 +160,44 @@ impl Fields {
                     let redo_lsn = self.redo_lsn.as_deref().map(|text| lsn("redo_lsn", text)).transpose()?;
                     agree("redo_lsn", redo_lsn, checkpoint.redo_lsn)?;
                     agree("target_len", self.target_len, checkpoint.target_len)?;
+                    if self.state()?.is_some_and(|state| Some(state) != checkpoint.state) {
+                        return Err("target_crc, state, inode, modified and changed are not those of the payload; \
+                                    leave one of the two out"
+                            .into());
+                    }
                 }
             }
             _ => agree("bytes", self.bytes, out.len() as u64)?,
         }
         let flag = |field: Option<bool>, flag: u8| if field == Some(true) { flag } else { 0 };
-        Ok(flag(self.continues, CONT) | flag(self.more, MORE))
+        let flags = match kind {
+            RecordKind::Checkpoint => Checkpoint::parse(out).map_or(0, |checkpoint| checkpoint.flags()),
+            _ => 0,
+        };
+        Ok(flags | flag(self.continues, CONT) | flag(self.more, MORE))
+    }
+
+    /// What a checkpoint says of the target's content.
+    fn state(&self) -> Result<Option<TargetState>, String> {
+        let seen = match (self.inode, &self.modified, &self.changed) {
+            (None, None, None) => None,
+            (Some(inode), Some(modified), Some(changed)) => {
+                let (modified_ns, changed_ns) = (instant("modified", modified)?, instant("changed", changed)?);
+                Some(Seen { inode, times: FileTimes { modified_ns, changed_ns } })
+            }
+            _ => return Err("inode, modified and changed belong together".into()),
+        };
+        let role = match (self.state.as_deref(), seen) {
+            (None, None) if self.target_crc.is_none() => return Ok(None),
+            (None, _) => return Err("what is said of the target needs its state: fact or intent".into()),
+            (Some("fact"), seen) => Role::Fact(seen),
+            (Some("intent"), None) => Role::Intent,
+            (Some("intent"), Some(_)) => return Err("an intent has no inode".into()),
+            (Some(other), _) => return Err(format!("state \"{other}\" is unknown; there are: fact, intent")),
+        };
+        let crc = self.target_crc.as_deref().ok_or("a state needs target_crc")?;
+        let crc = u32::from_str_radix(crc, 16).map_err(|error| format!("target_crc: {error}"))?;
+        Ok(Some(TargetState { crc, role }))
     }
 
     /// Puts the payload into `out` where the line has all of it.
@@ -188,7 +227,8 @@ impl Fields {
             RecordKind::Checkpoint => {
                 let both = self.redo_lsn.as_deref().zip(self.target_len);
                 let (redo_lsn, target_len) = both.ok_or_else(|| need("redo_lsn and target_len"))?;
-                out.extend_from_slice(&Checkpoint { redo_lsn: lsn("redo_lsn", redo_lsn)?, target_len }.encode());
+                let (redo_lsn, state) = (lsn("redo_lsn", redo_lsn)?, self.state()?);
+                out.extend_from_slice(&Checkpoint { redo_lsn, target_len, state }.encode());
                 Ok(())
             }
             _ => self.content(out)?.ok_or_else(|| need("hex or text")),

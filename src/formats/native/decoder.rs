@@ -234,7 +234,9 @@ impl Decoder {
             RecordKind::Write => Write::parse(payload).is_some(),
             RecordKind::Data => true,
             RecordKind::SetLen => SetLen::parse(payload).is_some(),
-            RecordKind::Checkpoint => Checkpoint::parse(payload).is_some(),
+            RecordKind::Checkpoint => {
+                Checkpoint::parse(payload).is_some_and(|checkpoint| checkpoint.flags() == header.flags)
+            }
             RecordKind::Commit => self.commit(offset, header, payload, &mut meta),
             RecordKind::Seal => self.seal(offset, payload, &mut meta),
             RecordKind::Pad if all_zero(payload) => return Class::Padding,

@@ -5,8 +5,9 @@ use std::io;
 use std::path::PathBuf;
 
 use super::layout::{Lsn, PAYLOAD_MAX, RECORD_HEADER, RecordHeader, padded, payload_crc, rest_of_block};
-use super::payload::{Commit, DATA_MAX, RecordKind};
+use super::payload::{Checkpoint, Commit, DATA_MAX, RecordKind};
 use crate::error::debug_as_text;
+use crate::format::TargetState;
 
 /// Bytes up to this long are never split, and no fragment shorter than this is cut off: a small write is one record
 /// in a dump, at a cost of at most 2 % of a block.
@@ -98,6 +99,8 @@ pub enum Entry<'a> {
         redo_lsn: Lsn,
         /// The length the target had.
         target_len: u64,
+        /// Its content, if something is said of that.
+        state: Option<TargetState>,
     },
 }
 
@@ -121,7 +124,7 @@ impl Entry<'_> {
                 (0, bytes.len())
             }
             Entry::SetLen(_) => (8, 0),
-            Entry::Checkpoint { .. } => (16, 0),
+            Entry::Checkpoint { redo_lsn, target_len, state } => (Checkpoint { redo_lsn, target_len, state }.len(), 0),
         };
         let mut end = end;
         loop {

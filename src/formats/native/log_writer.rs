@@ -225,7 +225,7 @@ mod tests {
         let mut log = LogWriter::create(dir.path(), &options(9000), counter()).expect("a log");
         let redo_lsn = Lsn::new(1, 8300);
         for time_ns in [30, 20, 40] {
-            let checkpoint = Entry::Checkpoint { redo_lsn, target_len: 0 };
+            let checkpoint = Entry::Checkpoint { redo_lsn, target_len: 0, state: None };
             log.transaction(&[Entry::Write { offset: 0, bytes: &[1; 400] }, checkpoint], time_ns).expect("a commit");
         }
         let mark = log.finish(0).expect("a mark");

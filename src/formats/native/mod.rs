@@ -22,12 +22,14 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use crate::decode::Decode;
-use crate::format::{Clue, Fields, Format, Identity, Lock, Match, Op, Position, Rebuild, Record, Segments};
+use crate::format::{
+    Clue, Fields, Format, Identity, Lock, Match, Op, Position, Rebuild, Record, Segments, TargetState,
+};
 use crate::span::Fault;
 pub use view::kind_and_flags;
 
 use layout::{HEADER_LEN, Lsn, MAGIC, RECORDS_START, RecordHeader, SegmentHeader, TWIN, rest_of_block};
-use payload::{RecordKind, SetLen, Write};
+use payload::{Checkpoint, RecordKind, SetLen, Write};
 
 /// The native format.
 pub struct Native;
@@ -160,5 +162,10 @@ impl Format for Native {
             _ => {}
         }
         Ok(())
+    }
+    fn states(&self, record: &Record<'_>) -> Option<(u64, TargetState)> {
+        let checkpoint = view::kind(record).filter(|&kind| kind == RecordKind::Checkpoint);
+        let Checkpoint { target_len, state, .. } = checkpoint.and_then(|_| Checkpoint::parse(record.payload))?;
+        Some((target_len, state?))
     }
 }

@@ -6,6 +6,8 @@
 //! setlen      u64 length
 //! data        0..=32744 bytes
 //! checkpoint  u64 redo LSN | u64 target length
+//!             STATE: | u32 CRC of the target | u32 1 (fact) or 2 (intent)
+//!             a fact may go on: | u64 inode | u64 modified, ns | u64 changed, ns
 //! commit      u64 transaction | u64 time, ns | u32 first_off | u32 durable_off
 //! seal        u32 next segment number | u32 next nonce
 //! pad         zeros
@@ -15,6 +17,8 @@ use std::ops::Range;
 
 use super::layout::{Lsn, PAYLOAD_MAX};
 use crate::bytes;
+use crate::format::{Role, Seen, TargetState};
+use crate::vfs::FileTimes;
 
 /// On DATA: this continues the DATA before it.
 pub const CONT: u8 = 1;
@@ -22,6 +26,8 @@ pub const CONT: u8 = 1;
 pub const MORE: u8 = 2;
 /// On COMMIT: the writer closed the segment and appends nothing more to it.
 pub const CLOSE: u8 = 4;
+/// On CHECKPOINT: it says what the target's content is.
+pub const STATE: u8 = 8;
 
 /// The most bytes a single WRITE changes.
 pub const WRITE_MAX: usize = PAYLOAD_MAX - Write::OFFSET.end;
@@ -87,7 +93,8 @@ impl RecordKind {
         match self {
             Self::Data => CONT | MORE,
             Self::Commit => CLOSE,
-            Self::Write | Self::SetLen | Self::Checkpoint | Self::Seal | Self::Pad => 0,
+            Self::Checkpoint => STATE,
+            Self::Write | Self::SetLen | Self::Seal | Self::Pad => 0,
         }
     }
 }
@@ -150,31 +157,77 @@ impl SetLen {
 pub struct Checkpoint {
     /// Replay onto the target starts here.
     pub redo_lsn: Lsn,
-    /// The length the target had.
+    /// The length that the target has, or will have.
     pub target_len: u64,
+    /// Its content, if something is said of that.
+    pub state: Option<TargetState>,
 }
 
 impl Checkpoint {
-    const LEN: usize = 16;
     const REDO_LSN: Range<usize> = 0..8;
     const TARGET_LEN: Range<usize> = 8..16;
+    const CRC: Range<usize> = 16..20;
+    const ROLE: Range<usize> = 20..24;
+    const INODE: Range<usize> = 24..32;
+    const MODIFIED_NS: Range<usize> = 32..40;
+    const CHANGED_NS: Range<usize> = 40..48;
+    const FACT: u32 = 1;
+    const INTENT: u32 = 2;
 
     /// The bytes of the payload.
-    pub fn encode(&self) -> [u8; Self::LEN] {
-        let mut out = [0; Self::LEN];
-        out[Self::REDO_LSN].copy_from_slice(&self.redo_lsn.0.to_le_bytes());
-        out[Self::TARGET_LEN].copy_from_slice(&self.target_len.to_le_bytes());
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.len());
+        out.extend_from_slice(&self.redo_lsn.0.to_le_bytes());
+        out.extend_from_slice(&self.target_len.to_le_bytes());
+        let Some(TargetState { crc, role }) = self.state else { return out };
+        let number = if role == Role::Intent { Self::INTENT } else { Self::FACT };
+        out.extend_from_slice(&crc.to_le_bytes());
+        out.extend_from_slice(&number.to_le_bytes());
+        if let Role::Fact(Some(Seen { inode, times })) = role {
+            for field in [inode, times.modified_ns, times.changed_ns] {
+                out.extend_from_slice(&field.to_le_bytes());
+            }
+        }
         out
+    }
+
+    /// The flags of the record.
+    pub fn flags(&self) -> u8 {
+        if self.state.is_some() { STATE } else { 0 }
+    }
+
+    /// The bytes of the payload, counted.
+    #[expect(clippy::len_without_is_empty, reason = "no payload is empty")]
+    pub fn len(&self) -> usize {
+        match self.state.map(|state| state.role) {
+            None => Self::TARGET_LEN.end,
+            Some(Role::Intent | Role::Fact(None)) => Self::ROLE.end,
+            Some(Role::Fact(Some(_))) => Self::CHANGED_NS.end,
+        }
     }
 
     /// Reads a payload.
     #[inline]
     pub fn parse(payload: &[u8]) -> Option<Self> {
-        let payload: &[u8; Self::LEN] = payload.try_into().ok()?;
-        Some(Self {
-            redo_lsn: Lsn(bytes::u64_le(&payload[Self::REDO_LSN])),
-            target_len: bytes::u64_le(&payload[Self::TARGET_LEN]),
-        })
+        let number = |field: Range<usize>| payload.get(field).map(bytes::u64_le);
+        let (redo_lsn, target_len) = (Lsn(number(Self::REDO_LSN)?), number(Self::TARGET_LEN)?);
+        let state = match payload.get(Self::ROLE).map(bytes::u32_le) {
+            None => None,
+            Some(role) => {
+                let seen = payload.get(Self::CHANGED_NS).map(bytes::u64_le).map(|changed_ns| Seen {
+                    inode: bytes::u64_le(&payload[Self::INODE]),
+                    times: FileTimes { modified_ns: bytes::u64_le(&payload[Self::MODIFIED_NS]), changed_ns },
+                });
+                let role = match role {
+                    Self::FACT => Role::Fact(seen),
+                    Self::INTENT => Role::Intent,
+                    _ => return None,
+                };
+                Some(TargetState { crc: bytes::u32_le(&payload[Self::CRC]), role })
+            }
+        };
+        let checkpoint = Self { redo_lsn, target_len, state };
+        (payload.len() == checkpoint.len()).then_some(checkpoint)
     }
 }
 
@@ -268,22 +321,45 @@ mod tests {
     #[test]
     fn each_payload_is_read_back_and_other_lengths_are_not() {
         let set_len = SetLen { len: 1 << 40 };
-        let checkpoint = Checkpoint { redo_lsn: Lsn::new(3, 8192), target_len: 77 };
         let commit = Commit { transaction: 9, time_ns: u64::MAX, first_off: 8192, durable_off: 1 << 31 };
         let seal = Seal { next_number: 2, next_nonce: 0xffee_ddcc };
         assert_eq!(SetLen::parse(&set_len.encode()), Some(set_len));
-        assert_eq!(Checkpoint::parse(&checkpoint.encode()), Some(checkpoint));
         assert_eq!(Commit::parse(&commit.encode()), Some(commit));
         assert_eq!(Seal::parse(&seal.encode()), Some(seal));
         let zeros = [0; 64];
         for len in 0..zeros.len() {
             let payload = &zeros[..len];
             assert_eq!(SetLen::parse(payload).is_some(), len == 8, "{len}");
-            assert_eq!(Checkpoint::parse(payload).is_some(), len == 16, "{len}");
             assert_eq!(Commit::parse(payload).is_some(), len == 24, "{len}");
             assert_eq!(Seal::parse(payload).is_some(), len == 8, "{len}");
             assert_eq!(Write::parse(payload).is_some(), len > 8, "{len}");
         }
+    }
+
+    #[test]
+    fn a_checkpoint_says_nothing_of_the_content_or_that_it_is_so_or_that_it_will_be() {
+        let times = FileTimes { modified_ns: 1 << 60, changed_ns: 2 << 60 };
+        let facts = [None, Some(Seen { inode: 7, times })].map(Role::Fact);
+        let states = facts.into_iter().chain([Role::Intent]).map(|role| Some(TargetState { crc: 0xfeed_face, role }));
+        for (state, expected) in states.chain([None]).zip([24, 48, 24, 16]) {
+            let checkpoint = Checkpoint { redo_lsn: Lsn::new(3, 8192), target_len: 77, state };
+            let mut payload = checkpoint.encode();
+            assert_eq!((payload.len(), checkpoint.len()), (expected, expected));
+            assert_eq!(Checkpoint::parse(&payload), Some(checkpoint));
+            for len in (0..64).filter(|len| ![16, expected].contains(len)) {
+                payload.resize(len, 0);
+                let short = Checkpoint::parse(&payload).filter(|_| len != 24);
+                assert_eq!(short, None, "{len}");
+            }
+        }
+        for role in [0, 3] {
+            let mut payload = vec![0; 24];
+            payload[20] = role;
+            assert_eq!(Checkpoint::parse(&payload), None, "role {role}");
+        }
+        let mut intent_of_a_file = vec![0; 48];
+        intent_of_a_file[20] = 2;
+        assert_eq!(Checkpoint::parse(&intent_of_a_file), None);
     }
 
     #[test]

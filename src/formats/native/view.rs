@@ -2,7 +2,7 @@
 
 use super::layout::{self, RECORD_HEADER, SegmentHeader};
 use super::payload::{CLOSE, CONT, Checkpoint, Commit, MORE, RecordKind, Seal, SetLen, Write};
-use crate::format::{Fields, Position, Record, Value};
+use crate::format::{Fields, Position, Record, Role, Seen, TargetState, Value};
 
 /// The kinds that a dump can show; PAD is fill, not a record.
 pub(super) const KINDS: &[&str] = &["write", "setlen", "data", "checkpoint", "commit", "seal"];
@@ -43,6 +43,9 @@ pub(super) fn describe(record: &Record<'_>, out: &mut dyn Fields) {
             let Some(checkpoint) = Checkpoint::parse(payload) else { return };
             out.field("redo_lsn", Value::Text(&Position::SegmentOffset(checkpoint.redo_lsn.0)));
             out.field("target_len", Value::Number(checkpoint.target_len));
+            if let Some(state) = &checkpoint.state {
+                describe_state(state, out);
+            }
         }
         RecordKind::Commit => {
             let Some(commit) = Commit::parse(payload) else { return };
@@ -59,6 +62,20 @@ pub(super) fn describe(record: &Record<'_>, out: &mut dyn Fields) {
             out.field("next_nonce", Value::Hex(seal.next_nonce));
         }
         RecordKind::Pad => {}
+    }
+}
+
+fn describe_state(state: &TargetState, out: &mut dyn Fields) {
+    out.field("target_crc", Value::Hex(state.crc));
+    let name = match state.role {
+        Role::Fact(_) => "fact",
+        Role::Intent => "intent",
+    };
+    out.field("state", Value::Text(&name));
+    if let Role::Fact(Some(Seen { inode, times })) = state.role {
+        out.field("inode", Value::Number(inode));
+        out.field("modified", Value::Time(times.modified_ns));
+        out.field("changed", Value::Time(times.changed_ns));
     }
 }
 

@@ -92,9 +92,9 @@ impl<W: io::Write> SegmentWriter<W> {
             Entry::SetLen(len) => {
                 self.record(RecordKind::SetLen.into(), 0, &[&SetLen { len }.encode()])?;
             }
-            Entry::Checkpoint { redo_lsn, target_len } => {
-                let payload = Checkpoint { redo_lsn, target_len }.encode();
-                self.record(RecordKind::Checkpoint.into(), 0, &[&payload])?;
+            Entry::Checkpoint { redo_lsn, target_len, state } => {
+                let checkpoint = Checkpoint { redo_lsn, target_len, state };
+                self.record(RecordKind::Checkpoint.into(), checkpoint.flags(), &[&checkpoint.encode()])?;
             }
         }
         Ok(())
@@ -117,7 +117,7 @@ impl<W: io::Write> SegmentWriter<W> {
 
     /// Records that the target durably holds everything below `redo_lsn`.
     pub fn checkpoint(&mut self, redo_lsn: Lsn, target_len: u64) -> Result<(), WriteError> {
-        self.entry(&Entry::Checkpoint { redo_lsn, target_len })
+        self.entry(&Entry::Checkpoint { redo_lsn, target_len, state: None })
     }
 
     /// Commits what was appended since the last commit (a mark, if nothing was) and writes all that is gathered.
