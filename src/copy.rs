@@ -19,6 +19,7 @@ use crate::log::{self, Log};
 use crate::plan::Plan;
 use crate::repair;
 use crate::report::Report;
+use crate::rights::Origin;
 use crate::span::{Gap, Kind, Span};
 use crate::verdict::Verdict;
 use crate::vfs::Disk;
@@ -60,8 +61,8 @@ enum Try {
     Changed,
 }
 
-/// Copies the log at `path` as `new`, a file for a file and a directory for a directory, with the mode and owner of the original. No lock is
-/// taken. `format` overrides detection. `progress` hears how many bytes have been copied and read back, up to twice the length of the log. When it
+/// Copies the log at `path` as `new`, a file for a file and a directory for a directory. Nobody has more rights to `new` than to the log. No lock
+/// is taken. `format` overrides detection. `progress` hears how many bytes have been copied and read back, up to twice the length of the log. When it
 /// returns, all of `new` is on the disk and verified; before that nothing has that name.
 ///
 /// # Errors
@@ -133,7 +134,7 @@ fn attempt(
     if report.verdict() != Verdict::Clean {
         return Ok(Try::Damaged(report.into()));
     }
-    place(&draft, temp)?;
+    temp.place_new()?;
     Ok(Try::Done((read, report).into()))
 }
 
@@ -164,9 +165,9 @@ fn permits(log: &Log, new: &Path) -> Result<()> {
 fn draft(log: &Log, new: &Path, progress: &mut dyn FnMut(u64)) -> Result<(Temp, u64)> {
     let disk = &**log.disk();
     let folder = log.is_folder();
-    let temp = match folder {
-        true => Temp::folder(log.disk(), new, log.path())?,
-        false => Temp::file(log.disk(), new, Some(&log.segment_stat(0)?))?,
+    let mut temp = match folder {
+        true => Temp::folder(log.disk(), new, Origin::another_at(disk, log.path())?)?,
+        false => Temp::file(log.disk(), new, Origin::another_at(disk, log.segment_path(0))?)?,
     };
     let mut bytes = 0;
     for (index, segment) in (0..).zip(log.segments()) {
@@ -175,8 +176,7 @@ fn draft(log: &Log, new: &Path, progress: &mut dyn FnMut(u64)) -> Result<(Temp, 
         let mut progress = |copied| progress(bytes + copied);
         let copied = if folder {
             let to = temp.path().join(&segment.name);
-            let like = source.stat().map_err(|error| Error::read(from, error))?;
-            let file = durable::create_new(disk, &to, Some(&like))?;
+            let file = temp.create(segment.name.as_ref(), Origin::another(&*source, from)?)?;
             durable::copy_prefix(&*source, from, len, &*file, &to, &mut progress)
         } else {
             durable::copy_prefix(&*source, from, len, temp.handle(), temp.path(), &mut progress)
@@ -213,17 +213,6 @@ fn is_sound(log: &Log, read: &Report) -> Result<bool> {
         }
         (Verdict::Incomplete | Verdict::Corrupt, _) => Ok(false),
     }
-}
-
-/// Gives a draft its name. When it returns, all of it is on the disk.
-fn place(draft: &Log, temp: Temp) -> Result<()> {
-    if draft.is_folder() {
-        for index in 0..draft.segments().len() as u32 {
-            let path = draft.segment_path(index);
-            durable::sync(&*durable::open_for_change(&**draft.disk(), path)?, path)?;
-        }
-    }
-    temp.place_new()
 }
 
 fn why_damaged(path: &Path, new: &Path, report: &Report) -> String {

@@ -8,36 +8,21 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 pub use crate::log::folder_of;
 use crate::log::regular;
+use crate::rights::Origin;
 use crate::sparse::{self, Part, Sum};
-use crate::vfs::{self, Access, Disk, Kind, PRIVATE, PRIVATE_FOLDER, Stat, Vfs, VfsFile};
+use crate::vfs::{self, Access, Disk, Kind, Vfs, VfsFile};
 
 /// Bytes that a copy moves at a time.
 pub const CHUNK: usize = 256 * 1024;
 /// Bytes that the kernel is asked to copy at a time.
 const STEP: u64 = 16 * 1024 * 1024;
 
-/// Creates a file that must not exist, readable and writable, with the mode and owner of `like` or else for its owner only.
-/// Nothing is durable yet.
+/// Creates a file that must not exist, to be read and written; its permissions are `mode` less the umask. Nothing is durable yet.
 ///
 /// # Errors
-/// [`Error::Write`]; also when the owner of `like` cannot be given to it.
-pub fn create_new(disk: &dyn Vfs, path: &Path, like: Option<&Stat>) -> Result<Box<dyn VfsFile>> {
-    let failed = |doing| move |source| Error::write(path, doing, source);
-    let file = disk.create_new(path, PRIVATE).map_err(failed("create"))?;
-    if let Some(Err(source)) = like.map(|like| set_owner(&*file, like)) {
-        // Best effort: nobody else knows that it is there.
-        let _ = disk.remove(path);
-        return Err(failed("keep the owner and mode of")(source));
-    }
-    Ok(file)
-}
-
-fn set_owner(file: &dyn VfsFile, like: &Stat) -> io::Result<()> {
-    let is = file.stat()?;
-    if is.owner != like.owner {
-        file.set_owner(like.owner)?;
-    }
-    file.set_mode(like.mode)
+/// [`Error::Write`].
+pub fn create_new(disk: &dyn Vfs, path: &Path, mode: u32) -> Result<Box<dyn VfsFile>> {
+    disk.create_new(path, mode).map_err(|source| Error::write(path, "create", source))
 }
 
 /// Opens a file that exists for reading and writing.
@@ -197,64 +182,60 @@ fn write_part(to: &dyn VfsFile, to_path: &Path, part: &Part<'_>, offset: u64) ->
     }
 }
 
-/// A file or directory under another name beside the one it will become. Dropped before it was placed, it is removed.
+/// A file or directory under another name beside the one it will become. Until it is placed, it is its maker's alone, unless it is
+/// made from nothing or replaces a file. Dropped before that, it is removed.
 pub struct Temp {
     disk: Disk,
     path: PathBuf,
     target: PathBuf,
-    file: Option<Box<dyn VfsFile>>,
+    kind: Kind,
+    /// Locked to the end: that tells it from a leftover.
+    handle: Box<dyn VfsFile>,
+    origin: Origin,
+    /// The files in the directory, with what each has its rights from.
+    within: Vec<(PathBuf, Origin)>,
     placed: bool,
 }
 
 impl Temp {
-    /// A new file beside `target`, with the mode and owner of `like`. What an earlier run left there is removed.
+    /// A new file beside `target`. What an earlier run left there is removed.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] while another run writes it, and where it is to replace a file whose rights it cannot have; [`Error::Write`].
+    pub fn file(disk: &Disk, target: &Path, origin: Origin) -> Result<Self> {
+        Self::begin(disk, target, origin, Kind::File)
+    }
+
+    /// A new directory beside `target`. What an earlier run left there is removed.
     ///
     /// # Errors
     /// [`Error::Refused`] while another run writes it; [`Error::Write`].
-    pub fn file(disk: &Disk, target: &Path, like: Option<&Stat>) -> Result<Self> {
+    pub fn folder(disk: &Disk, target: &Path, origin: Origin) -> Result<Self> {
+        Self::begin(disk, target, origin, Kind::Folder)
+    }
+
+    fn begin(disk: &Disk, target: &Path, origin: Origin, kind: Kind) -> Result<Self> {
         let path = folder_of(target).join(temp_name(target));
         clear_leftover(&**disk, &path)?;
-        let file = create_new(&**disk, &path, like)?;
-        let temp = Self { disk: disk.clone(), path, target: target.into(), file: Some(file), placed: false };
-        // The lock tells a leftover from a file that is being written.
-        match temp.handle().try_lock() {
-            Ok(true) if temp.handle().stat().is_ok_and(|file| file.links > 0) => Ok(temp),
-            // Between its creation and its lock another run took it for a leftover; the name is that run's now.
-            Ok(_) => Err(temp.lost()),
-            Err(source) => Err(Error::write(&temp.path, "lock", source)),
-        }
-    }
-
-    /// A new directory beside `target`, with the mode and owner of the directory `like`. What an earlier run left there is removed.
-    ///
-    /// # Errors
-    /// [`Error::Write`]; also when the owner of `like` cannot be given to it.
-    pub fn folder(disk: &Disk, target: &Path, like: &Path) -> Result<Self> {
-        let like = disk.stat(like).map_err(|source| Error::read(like, source))?;
-        let temp = Self::folder_with(disk, target, like.mode)?;
-        let keep = || {
-            let made = disk.open(&temp.path, Access::Read)?;
-            set_owner(&*made, &like)
+        let failed = |source| Error::write(&path, "create", source);
+        let handle = match kind {
+            Kind::Folder => {
+                disk.create_folder(&path, origin.folder_mode()).map_err(failed)?;
+                disk.open(&path, Access::Read).map_err(failed)?
+            }
+            _ => disk.create_new(&path, origin.mode()).map_err(failed)?,
         };
-        keep().map_err(|source| Error::write(&temp.path, "keep the owner and mode of", source))?;
-        Ok(temp)
-    }
-
-    /// As [`folder`](Self::folder), for its owner only.
-    ///
-    /// # Errors
-    /// [`Error::Write`].
-    pub fn private_folder(disk: &Disk, target: &Path) -> Result<Self> {
-        Self::folder_with(disk, target, PRIVATE_FOLDER)
-    }
-
-    fn folder_with(disk: &Disk, target: &Path, mode: u32) -> Result<Self> {
-        let path = folder_of(target).join(temp_name(target));
-        if disk.stat_link(&path).is_ok_and(|there| there.kind == Kind::Folder) {
-            disk.remove_folder(&path).map_err(|source| Error::write(&path, "remove", source))?;
+        let (disk, target) = (disk.clone(), target.into());
+        let temp = Self { disk, path, target, kind, handle, origin, within: Vec::new(), placed: false };
+        // Between its creation and its lock another run may have taken it for a leftover; the name is that run's then.
+        if !locks_what_is_at(&*temp.disk, &*temp.handle, &temp.path)? {
+            return Err(temp.lost());
         }
-        disk.create_folder(&path, mode).map_err(|source| Error::write(&path, "create", source))?;
-        Ok(Self { disk: disk.clone(), path, target: target.into(), file: None, placed: false })
+        // What would be refused in the end is refused before the work.
+        if matches!(temp.origin, Origin::InPlaceOf(_)) {
+            temp.origin.give(&*temp.handle, &temp.path)?;
+        }
+        Ok(temp)
     }
 
     fn lost(mut self) -> Error {
@@ -262,14 +243,25 @@ impl Temp {
         busy(&self.path)
     }
 
+    /// Creates a file of that name in the [directory](Self::folder). It has its rights once the directory is placed.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn create(&mut self, name: &OsStr, origin: Origin) -> Result<Box<dyn VfsFile>> {
+        let path = self.path.join(name);
+        let file = create_new(&*self.disk, &path, origin.mode())?;
+        self.within.push((path, origin));
+        Ok(file)
+    }
+
     /// Where it is until it is placed.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The open file. Only for [`Temp::file`].
+    /// The open file or directory.
     pub fn handle(&self) -> &dyn VfsFile {
-        self.file.as_deref().expect("a temporary file, not a directory")
+        &*self.handle
     }
 
     /// The file system that it is on.
@@ -277,12 +269,13 @@ impl Temp {
         &self.disk
     }
 
-    /// Syncs it and gives it its name, which must be free. When it returns, all of it is on the disk under its name.
+    /// Gives it its rights, syncs it and gives it its name, which must be free. When it returns, all of it is on the disk under its name.
     ///
     /// # Errors
-    /// [`Error::Write`]; its source is `AlreadyExists` where the name is taken. Nothing remains then.
+    /// [`Error::Refused`] where it cannot have its rights, or would have more than it may; [`Error::Write`]; its source is `AlreadyExists`
+    /// where the name is taken. Nothing remains then.
     pub fn place_new(self) -> Result<()> {
-        self.sync()?;
+        self.finish()?;
         rename_new(&*self.disk, &self.path, &self.target)?;
         self.named()
     }
@@ -296,20 +289,30 @@ impl Temp {
         self.place_new()
     }
 
-    /// Syncs it and puts it in the place of the file of its name, in one step. When it returns, that is on the disk.
+    /// Gives it its rights, syncs it and puts it in the place of the file of its name, in one step. When it returns, that is on the disk.
     ///
     /// # Errors
-    /// [`Error::Write`]; the old file or the new one is there, never less.
+    /// [`Error::Refused`] where it cannot have its rights; [`Error::Write`]; the old file or the new one is there, never less.
     pub fn replace(self) -> Result<()> {
-        self.sync()?;
+        self.finish()?;
         rename_over(&*self.disk, &self.path, &self.target)?;
         self.named()
     }
 
-    fn sync(&self) -> Result<()> {
-        match &self.file {
-            Some(file) => sync(&**file, &self.path),
-            None => sync_dir(&*self.disk, &self.path),
+    fn finish(&self) -> Result<()> {
+        for (path, origin) in &self.within {
+            let file = match self.disk.open(path, Access::Read) {
+                // Whoever made it has removed it again.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                file => file.map_err(|source| Error::write(path, "open", source))?,
+            };
+            origin.give(&*file, path)?;
+            sync(&*file, path)?;
+        }
+        self.origin.give(&*self.handle, &self.path)?;
+        match self.kind {
+            Kind::Folder => sync_dir(&*self.disk, &self.path),
+            _ => sync(&*self.handle, &self.path),
         }
     }
 
@@ -323,9 +326,9 @@ impl Drop for Temp {
     fn drop(&mut self) {
         // Best effort: what remains is recognised and removed by the next run.
         if !self.placed {
-            let _ = match self.file {
-                Some(_) => self.disk.remove(&self.path),
-                None => self.disk.remove_folder(&self.path),
+            let _ = match self.kind {
+                Kind::Folder => self.disk.remove_folder(&self.path),
+                _ => self.disk.remove(&self.path),
             };
         }
     }
@@ -338,28 +341,44 @@ fn temp_name(target: &Path) -> OsString {
     name
 }
 
+/// Removes what an earlier run left, unless a run has it locked.
 fn clear_leftover(disk: &dyn Vfs, path: &Path) -> Result<()> {
     let failed = |source| Error::write(path, "replace", source);
-    match disk.stat_link(path) {
+    let kind = match disk.stat_link(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        there => there.map_err(failed)?.kind,
+    };
+    if kind != Kind::Folder {
         // What is no file, a symbolic link above all, was not left by a run.
-        there => regular(path, there.map_err(failed)?.kind)?,
+        regular(path, kind)?;
     }
     let left = match disk.open(path, Access::Read) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         left => left.map_err(failed)?,
     };
-    let id = |file: io::Result<Stat>| file.map(|file| file.id).ok();
-    match left.try_lock() {
-        Ok(true) if id(left.stat()) == id(disk.stat_link(path)) => remove(disk, path),
-        // What was opened has been placed or removed meanwhile; what has the name now is not known to be left over.
-        Ok(_) => Err(busy(path)),
-        Err(source) => Err(Error::write(path, "lock", source)),
+    // What was opened may have been placed or removed meanwhile; what has the name now is not known to be left over.
+    match locks_what_is_at(disk, &*left, path)? {
+        true if kind == Kind::Folder => disk.remove_folder(path).map_err(|source| Error::write(path, "remove", source)),
+        true => remove(disk, path),
+        false => Err(busy(path)),
+    }
+}
+
+/// Locks the open file or directory; `false` where another has it locked, or where the path names another one by now.
+fn locks_what_is_at(disk: &dyn Vfs, file: &dyn VfsFile, path: &Path) -> Result<bool> {
+    let failed = |source| Error::write(path, "lock", source);
+    if !file.try_lock().map_err(failed)? {
+        return Ok(false);
+    }
+    let id = file.stat().map_err(failed)?.id;
+    match disk.stat_link(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        there => Ok(there.map_err(failed)?.id == id),
     }
 }
 
 fn busy(path: &Path) -> Error {
-    Error::refused(path, "another waltool is writing this file")
+    Error::refused(path, "another waltool is writing it")
 }
 
 /// Fails early where a name that must be free is taken.

@@ -9,7 +9,7 @@
 //! - [`formats`]: one room per format, and the list of them;
 //! - [`log`], [`scan`]: a path becomes segments, segments become spans;
 //! - [`verdict`], [`report`], [`ranges`]: folds of a scan;
-//! - [`durable`], [`locks`]: the steps of every change to a file;
+//! - [`rights`], [`durable`], [`locks`]: whose a new file is, and the steps of every change to a file;
 //! - [`plan`], [`repair`], [`quarantine`], [`salvage`], [`replay`], [`load`], [`copy`]: what changes logs and their targets;
 //! - [`wal`]: the library that writes a log.
 
@@ -32,6 +32,7 @@ pub mod ranges;
 pub mod repair;
 pub mod replay;
 pub mod report;
+pub mod rights;
 pub mod salvage;
 pub mod scan;
 mod shown;

@@ -21,6 +21,7 @@ use crate::formats::native::payload::{CLOSE, Commit, RecordKind, Seal};
 use crate::formats::native::writer::SegmentWriter;
 use crate::log::Log;
 use crate::report::Report;
+use crate::rights::Origin;
 use crate::verdict::Verdict;
 use crate::vfs::{self, Appender, Disk};
 
@@ -74,7 +75,7 @@ struct Open {
 }
 
 impl Loader {
-    /// Begins the log `output`, a directory that must not exist. `now_ns` is the time, in nanoseconds since 1970, of what
+    /// Begins the log `output`, a directory that must not exist; the umask decides who may use it. `now_ns` is the time, in nanoseconds since 1970, of what
     /// has none in its line.
     ///
     /// # Errors
@@ -90,7 +91,7 @@ impl Loader {
     pub fn create_on(disk: &Disk, output: &Path, now_ns: u64) -> Result<Self> {
         durable::must_be_free(&**disk, output)?;
         Ok(Self {
-            temp: Temp::private_folder(disk, output)?,
+            temp: Temp::folder(disk, output, Origin::Nothing)?,
             now_ns,
             segment: None,
             by_headers: false,
@@ -319,8 +320,9 @@ impl Loader {
     }
 
     fn enter(&mut self, header: &SegmentHeader) -> Result<(), LineError> {
-        let path = self.temp.path().join(segment_name(header.number));
-        let file = durable::create_new(&**self.temp.disk(), &path, None)?;
+        let name = segment_name(header.number);
+        let path = self.temp.path().join(&name);
+        let file = self.temp.create(name.as_ref(), Origin::Nothing)?;
         let segment = SegmentWriter::create(Appender::new(file), header);
         self.segment = Some(segment.map_err(|source| Error::write(&path, "write", source))?);
         self.next_transaction = header.first_transaction;

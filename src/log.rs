@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::format::{CLUE_LEN, Clue, Format, Match, Segments};
 use crate::formats;
 use crate::span::Gap;
-use crate::vfs::{self, Access, Disk, Kind, Stat, Vfs, VfsFile};
+use crate::vfs::{self, Access, Disk, Kind, Vfs, VfsFile};
 use crate::window::Source;
 
 /// Listings of a directory after which the last one is taken.
@@ -178,15 +178,6 @@ impl Log {
             Segment { origin: Origin::File(path), .. } => path,
             Segment { name, .. } => Path::new(name),
         }
-    }
-
-    /// What is known of a segment's file without reading it.
-    ///
-    /// # Errors
-    /// [`Error::Read`].
-    pub fn segment_stat(&self, index: u32) -> Result<Stat> {
-        let path = self.segment_path(index);
-        self.disk.stat(path).map_err(|source| Error::read(path, source))
     }
 
     /// `path` is a file of this log, or would be taken for one if it were there: nothing else may be written under that name.

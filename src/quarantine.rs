@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::durable::{self, CHUNK, Temp};
 use crate::error::{Error, Result};
+use crate::rights::Origin;
 use crate::sparse::{self, Sum};
 use crate::vfs::{self, Access, Disk, Vfs, VfsFile};
 
@@ -104,7 +105,7 @@ fn sum_of(file: &dyn VfsFile, path: &Path) -> Result<u32> {
 }
 
 /// Keeps the bytes of `segment` from `offset` on: all of them for [`Taken::Cut`], one for [`Taken::Byte`]. `folder` is where
-/// the file goes, beside the segment if `None`. When it returns, the file is on the disk under its name. The same bytes kept before by an
+/// the file goes, beside the segment if `None`. Nobody has more rights to it than to the segment. When it returns, the file is on the disk under its name. The same bytes kept before by an
 /// interrupted run are used; other files are never touched.
 ///
 /// # Errors
@@ -112,10 +113,10 @@ fn sum_of(file: &dyn VfsFile, path: &Path) -> Result<u32> {
 pub fn keep(disk: &Disk, segment: &Path, taken: Taken, offset: u64, folder: Option<&Path>) -> Result<Kept> {
     let failed = |source| Error::read(segment, source);
     let source = disk.open(segment, Access::Read).map_err(failed)?;
-    let like = source.stat().map_err(failed)?;
+    let origin = Origin::another(&*source, segment)?;
     let folder = folder.unwrap_or_else(|| durable::folder_of(segment));
     let name = segment.file_name().unwrap_or_default();
-    let temp = Temp::file(disk, &folder.join(Kept::name(name, taken, offset, None)), Some(&like))?;
+    let temp = Temp::file(disk, &folder.join(Kept::name(name, taken, offset, None)), origin)?;
     let sum = match taken {
         Taken::Cut => durable::copy_tail(&*source, segment, offset, temp.handle(), temp.path())?.1,
         Taken::Byte => {

@@ -19,6 +19,7 @@ use crate::log::Log;
 use crate::plan::{Edit, Plan, Wish};
 use crate::quarantine::{self, Kept, Taken};
 use crate::report::Report;
+use crate::rights::Origin;
 use crate::vfs::{self, Disk, VfsFile};
 
 /// What a repair did.
@@ -137,39 +138,34 @@ fn report_after(disk: &Disk, path: &Path, format: &'static dyn Format) -> Result
     }
 }
 
-/// Writes the repaired log as `new`, a file for a file and a directory for a directory, and leaves `log` as it is. When it
-/// returns, all of `new` is on the disk; before that nothing has that name.
+/// Writes the repaired log as `new`, a file for a file and a directory for a directory, and leaves `log` as it is. Nobody has more rights to
+/// `new` than to `log`. When it returns, all of `new` is on the disk; before that nothing has that name.
 ///
 /// # Errors
 /// As [`permits`]; [`Error::Write`].
 pub fn to_copy(log: &Log, plan: &Plan, new: &Path) -> Result<Done> {
     permits(log, plan, Some(new))?;
     let temp = if log.is_folder() {
-        let temp = Temp::folder(log.disk(), new, log.path())?;
+        let mut temp = Temp::folder(log.disk(), new, Origin::another_at(&**log.disk(), log.path())?)?;
         for (index, segment) in (0..).zip(log.segments()) {
-            copy_segment(log, plan, index, &temp.path().join(&segment.name))?;
+            if plan.edits.iter().any(|edit| matches!(edit, Edit::Remove { segment, .. } if *segment == index)) {
+                continue;
+            }
+            let origin = Origin::another_at(&**log.disk(), log.segment_path(index))?;
+            let file = temp.create(segment.name.as_ref(), origin)?;
+            write_segment(log, plan, index, &*file, &temp.path().join(&segment.name))?;
         }
         temp
     } else {
-        let temp = Temp::file(log.disk(), new, Some(&log.segment_stat(0)?))?;
-        write_segment(log, plan, 0, &temp)?;
+        let temp = Temp::file(log.disk(), new, Origin::another_at(&**log.disk(), log.segment_path(0))?)?;
+        write_segment(log, plan, 0, temp.handle(), temp.path())?;
         temp
     };
     temp.place_new()?;
     Ok(Done { kept: Vec::new(), after: report_after(log.disk(), new, log.format())? })
 }
 
-fn copy_segment(log: &Log, plan: &Plan, index: u32, to: &Path) -> Result<()> {
-    let gone = |edit: &Edit| matches!(edit, Edit::Remove { segment, .. } if *segment == index);
-    if plan.edits.iter().any(gone) {
-        return Ok(());
-    }
-    let temp = Temp::file(log.disk(), to, Some(&log.segment_stat(index)?))?;
-    write_segment(log, plan, index, &temp)?;
-    temp.place_new()
-}
-
-fn write_segment(log: &Log, plan: &Plan, index: u32, temp: &Temp) -> Result<()> {
+fn write_segment(log: &Log, plan: &Plan, index: u32, to: &dyn VfsFile, to_path: &Path) -> Result<()> {
     let from = log.segment_path(index);
     let (source, mut len) = crate::log::open_regular(&**log.disk(), from)?;
     for edit in &plan.edits {
@@ -179,12 +175,12 @@ fn write_segment(log: &Log, plan: &Plan, index: u32, temp: &Temp) -> Result<()> 
             len = at;
         }
     }
-    durable::copy_prefix(&*source, from, len, temp.handle(), temp.path(), &mut |_| ())?;
+    durable::copy_prefix(&*source, from, len, to, to_path, &mut |_| ())?;
     for edit in &plan.edits {
         if let Edit::Patch { segment, offset, bit } = *edit
             && segment == index
         {
-            flip(temp.handle(), temp.path(), offset, bit)?;
+            flip(to, to_path, offset, bit)?;
         }
     }
     Ok(())

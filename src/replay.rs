@@ -22,9 +22,10 @@ use crate::format::{Identity, Lock, Op, Record};
 use crate::locks::{self, Held};
 use crate::log::Log;
 use crate::report::Place;
+use crate::rights::{Origin, Source};
 use crate::scan::Scan;
 use crate::verdict::Verdict;
-use crate::vfs::{self, Stat, VfsFile};
+use crate::vfs::{self, VfsFile};
 use sidecar::Slot;
 use survey::{Write, identity};
 
@@ -34,9 +35,11 @@ pub const TARGET_MAX: u64 = 1 << 40;
 /// Where the result goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum To<'a> {
-    /// In the target's place, in one step, once all of it is written and synced.
+    /// In the target's place, in one step, once all of it is written and synced. It keeps all rights to the target; see
+    /// [`rights`](crate::rights).
     Replace,
-    /// To a new file, which has that name once all of it is written and synced. The target stays as it is.
+    /// To a new file, which has that name once all of it is written and synced. Nobody has more rights to it than to the target, or to the
+    /// log where there is no target. The target stays as it is.
     New(&'a Path),
     /// Into the target as it stands. An interruption leaves it half written, and its sidecar says so; the same replay finishes it.
     InPlace,
@@ -183,13 +186,13 @@ impl<'l> Replay<'l> {
         let lock = self.writer.or(taken.as_ref());
         let check = || lock.map_or(Ok(()), |lock| lock.check(disk));
         match (to, &self.base) {
-            (To::New(path), _) => self.to_temp(path, progress)?.finish(Temp::place_new),
+            (To::New(path), _) => self.to_temp(path, self.beside()?, progress)?.finish(Temp::place_new),
             (To::Replace | To::InPlace, None) => {
-                let made = self.to_temp(&self.file, progress)?;
+                let made = self.to_temp(&self.file, self.in_its_place()?, progress)?;
                 self.stated(to, || check().and_then(|()| made.finish(Temp::place_new)))
             }
             (To::Replace, Some(_)) => {
-                let made = self.to_temp(&self.file, progress)?;
+                let made = self.to_temp(&self.file, self.in_its_place()?, progress)?;
                 self.stated(to, || check().and_then(|()| made.finish(Temp::replace)))
             }
             (To::InPlace, Some(_)) => {
@@ -212,14 +215,29 @@ impl<'l> Replay<'l> {
         }
     }
 
-    /// What a file in the target's place, or beside it, has its mode and owner from.
-    fn like(&self) -> Result<Option<Stat>> {
-        let stat = |(file, _): &(Box<dyn VfsFile>, u64)| file.stat();
-        self.base.as_ref().map(stat).transpose().map_err(|source| Error::read(&self.target, source))
+    /// What a file that takes the target's place, or the place where it would be, has its rights from.
+    fn in_its_place(&self) -> Result<Origin> {
+        match &self.base {
+            Some((file, _)) => Origin::in_place_of(&**file, &self.target),
+            // To the log's writer it is a new file; whoever finds a log makes it of that.
+            None if self.writer.is_some() => Ok(Origin::Nothing),
+            None => self.beside(),
+        }
     }
 
-    fn to_temp(&self, path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Finished> {
-        let temp = Temp::file(self.log.disk(), path, self.like()?.as_ref())?;
+    /// What another file that holds what the target does has its rights from: the target, or else the log.
+    fn beside(&self) -> Result<Origin> {
+        if let Some((file, _)) = &self.base {
+            return Origin::another(&**file, &self.target);
+        }
+        let disk = &**self.log.disk();
+        let segment = Source::at(disk, self.log.segment_path(0))?;
+        let folder = self.log.is_folder().then(|| Source::at(disk, self.log.path())).transpose()?;
+        Ok(Origin::Another(folder.iter().fold(segment, Source::within)))
+    }
+
+    fn to_temp(&self, path: &Path, origin: Origin, progress: &mut dyn FnMut(u64)) -> Result<Finished> {
+        let temp = Temp::file(self.log.disk(), path, origin)?;
         if let Some((file, len)) = &self.base {
             let kept = if self.log.format().paged() { self.survey.len.min(*len) } else { *len };
             durable::copy_prefix(&**file, &self.target, kept, temp.handle(), temp.path(), &mut |_| ())?;

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::format::Rebuild;
 use crate::log::Log;
 use crate::report::{Counted, Report};
+use crate::rights::Origin;
 use crate::scan::{Found, Scan};
 use crate::span::Kind;
 use crate::verdict::Verdict;
@@ -116,20 +117,21 @@ impl Survey {
         (standing.since, standing.waiting) = (None, 0);
     }
 
-    /// Writes the whole transactions of `log` as `new`: a file for a file, a directory for a directory. When it returns,
-    /// all of `new` is on the disk and verified; before that nothing has that name.
+    /// Writes the complete transactions of `log` as `new`: a file for a file, a directory for a directory. Nobody has more rights to `new`
+    /// than to `log`. When it returns, all of `new` is on the disk and verified; before that nothing has that name.
     ///
     /// # Errors
     /// [`Error::Refused`] where `new` exists, or where the log changed meanwhile; [`Error::Write`].
     pub fn write(&self, log: &Log, new: &Path, progress: &mut dyn FnMut(u64)) -> Result<Report> {
         durable::must_be_free(&**log.disk(), new)?;
-        let temp = if log.is_folder() {
-            Temp::folder(log.disk(), new, log.path())?
+        let disk = &**log.disk();
+        let mut temp = if log.is_folder() {
+            Temp::folder(log.disk(), new, Origin::another_at(disk, log.path())?)?
         } else {
-            Temp::file(log.disk(), new, Some(&log.segment_stat(0)?))?
+            Temp::file(log.disk(), new, Origin::another_at(disk, log.segment_path(0))?)?
         };
-        let mut writing =
-            Writing { log, temp: &temp, rebuild: log.format().rebuild(), out: Vec::new(), open: None, segment: None };
+        let rebuild = log.format().rebuild();
+        let mut writing = Writing { log, temp: &mut temp, rebuild, out: Vec::new(), open: None, segment: None };
         if let Some(header) = &self.header {
             writing.rebuild.belong(header);
         }
@@ -164,7 +166,7 @@ struct Standing {
 /// The new log while it is written.
 struct Writing<'a> {
     log: &'a Log,
-    temp: &'a Temp,
+    temp: &'a mut Temp,
     rebuild: Box<dyn Rebuild>,
     out: Vec<u8>,
     /// The file of the present segment, where each has its own.
@@ -225,9 +227,9 @@ impl Writing<'_> {
         if self.log.is_folder() {
             let old = &segments[segment as usize];
             let name = number.and_then(|number| self.log.format().segment_name(number));
-            let path = self.temp.path().join(name.unwrap_or_else(|| OsString::from(&old.name)));
-            let like = self.log.segment_stat(segment)?;
-            self.open = Some((durable::create_new(&**self.log.disk(), &path, Some(&like))?, path));
+            let name = name.unwrap_or_else(|| OsString::from(&old.name));
+            let origin = Origin::another_at(&**self.log.disk(), self.log.segment_path(segment))?;
+            self.open = Some((self.temp.create(&name, origin)?, self.temp.path().join(&name)));
             *offset = 0;
         }
         Ok(())

@@ -69,13 +69,10 @@ use crate::format::Format;
 use crate::formats::native::Native;
 pub use crate::formats::native::encode::Entry;
 use crate::formats::native::layout::Lsn;
-use crate::vfs::{Disk, Kind};
+use crate::vfs::{Disk, Kind, OPEN_FOLDER};
 use group::Group;
 use owner::Owner;
 use writer::Writer;
-
-/// A log directory is its owner's only.
-const FOLDER_MODE: u32 = 0o700;
 
 /// A write-ahead log, open for writing. See the [module](self).
 pub struct Wal {
@@ -90,7 +87,8 @@ pub struct Wal {
 }
 
 impl Wal {
-    /// Opens the log at `path`, a directory, which is created if need be (its parent must exist). What a crash left is recovered: see
+    /// Opens the log at `path`, a directory, which is created if need be (its parent must exist): the umask decides who may read it. Its files
+    /// grant what the directory does, as far as the umask lets them. What a crash left is recovered: see
     /// [`recovery`](Self::recovery). When it returns, everything that [`committed`](Self::committed) gives is on the disk. No segment is
     /// created before the first commit.
     ///
@@ -103,7 +101,7 @@ impl Wal {
 
     fn open_with(path: &Path, options: &Options) -> Result<Self> {
         let disk = options.disk.clone();
-        make_folder(&disk, path)?;
+        make_folder(&disk, path, OPEN_FOLDER)?;
         let owner = Arc::new(Owner::of(&disk, path)?);
         let found =
             recovery::recover(&disk, owner.folder(), options.target_id).map_err(|error| owner.all_shown(error))?;
@@ -204,13 +202,13 @@ impl Drop for Wal {
     }
 }
 
-/// Creates the log's directory where there is none; its name is on the disk when this returns.
-fn make_folder(disk: &Disk, path: &Path) -> Result<()> {
+/// Creates the log's directory where there is none, with these permissions less the umask; its name is on the disk when this returns.
+fn make_folder(disk: &Disk, path: &Path, mode: u32) -> Result<()> {
     match disk.stat(path) {
         Ok(stat) if stat.kind == Kind::Folder => Ok(()),
         Ok(_) => Err(Error::Usage(format!("{}: a log is a directory, and this is none", crate::shown(path))).into()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            disk.create_folder(path, FOLDER_MODE).map_err(|source| Error::write(path, "create", source))?;
+            disk.create_folder(path, mode).map_err(|source| Error::write(path, "create", source))?;
             durable::sync_dir(&**disk, durable::folder_of(path)).inspect_err(|_| {
                 // Later syncs may do nothing for this name and succeed. The next opening is to make it anew.
                 let _ = disk.remove_folder(path);

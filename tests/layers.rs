@@ -11,7 +11,7 @@ const LAYERS: [&[&str]; 7] = [
     &["formats"],
     &["window", "log", "scan", "parallel"],
     &["verdict", "report", "ranges"],
-    &["durable", "sparse", "locks"],
+    &["durable", "rights", "sparse", "locks"],
     &["plan", "repair", "quarantine", "salvage", "replay", "load", "copy", "wal"],
 ];
 /// Files of the binary; they use the library by its name.

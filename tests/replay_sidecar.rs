@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use waltool::formats::native::layout::Lsn;
 use waltool::replay::sidecar::{self, Mark, PAGE, Sidecar, State};
 use waltool::replay::{Replay, TARGET_MAX, To, Until};
+use waltool::rights::Origin;
 use waltool::vfs::{self, Real};
 use waltool::{Error, Log, Result};
 
@@ -281,8 +282,8 @@ fn a_format_whose_logs_have_no_name_has_no_sidecar() {
 fn a_new_sidecar_is_whole_under_its_name_or_not_there() {
     let folder = tempfile::tempdir().expect("a folder");
     let target = folder.path().join("target");
-    let sidecar = Sidecar::create(&vfs::real(), &target, None, clean(1)).expect("created");
+    let sidecar = Sidecar::create(&vfs::real(), &target, Origin::Nothing, clean(1)).expect("created");
     assert_eq!((sidecar.slot().sequence, said(&target)), (1, clean(1)));
-    assert!(Sidecar::create(&vfs::real(), &target, None, clean(2)).is_err(), "none is replaced");
+    assert!(Sidecar::create(&vfs::real(), &target, Origin::Nothing, clean(2)).is_err(), "none is replaced");
     assert_eq!(said(&target), clean(1));
 }

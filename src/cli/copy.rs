@@ -12,7 +12,7 @@ use crate::print::{Size, changes, quoted};
 
 /// Take a copy of a log, also while it is written
 ///
-/// NEW is a file for a file and a directory for a directory, with the mode and owner of LOG. It ends behind the last whole
+/// NEW is a file for a file and a directory for a directory, with the owner and the rights of LOG as far as you may give them. It ends behind the last whole
 /// transaction, holds every one that was acknowledged before the copy began, and verifies clean; nothing has its name before
 /// that. LOG is not locked, and nothing of it changes. What is damaged is not copied: to keep evidence, use cp -a.
 #[derive(clap::Args)]
@@ -48,6 +48,7 @@ pub fn run(args: &CopyArgs, context: &Context) -> anyhow::Result<Exit> {
         out.line(format_args!("{}: {}", shown(&args.new), state(&copied)));
     }
     out.finish()?;
+    message::warn_of_owner(log, &args.new);
     if one_bit_explains(&copied) {
         let log = quoted(log);
         message::warn(format_args!("a single flipped bit explains why not all was copied; see: waltool verify {log}"));

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::panic::PanicHookInfo;
 use std::path::Path;
 
@@ -20,6 +21,20 @@ pub fn error(error: &anyhow::Error) {
 /// Says something that does not stop the command.
 pub fn warn(text: impl Display) {
     say(text);
+}
+
+/// Says so where `new`, which was made from `source`, does not belong to the owner of that.
+pub fn warn_of_owner(source: &Path, new: &Path) {
+    let owner = |path: &Path| path.metadata().map(|file| (file.uid(), file.gid())).ok();
+    let (Some(was), Some(is)) = (owner(source), owner(new)) else { return };
+    if was != is {
+        let (new, source) = (waltool::shown(new), waltool::shown(source));
+        warn(format_args!(
+            "{new}: belongs to user {} and group {}, because the owner of {source}, user {} and group {}, could not be kept; \
+             nobody else has more rights to it than to {source}",
+            is.0, is.1, was.0, was.1
+        ));
+    }
 }
 
 /// Says that waltool itself is at fault.

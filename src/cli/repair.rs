@@ -94,6 +94,9 @@ fn cut(args: &RepairArgs, context: &Context, log: &Log, out: &mut Out) -> anyhow
     } else if let Some(done) = &done {
         say_done(args, log, done, after, out);
     }
+    if let Some(done) = &done {
+        warn_of_owners(args, log, done);
+    }
     Ok(after.map_or(Exit::Done, Exit::from))
 }
 
@@ -158,6 +161,18 @@ fn confirm(args: &RepairArgs, log: &Log, plan: &Plan) -> anyhow::Result<()> {
     }
 }
 
+/// Says which of the files that were made do not belong to the owner of the log.
+fn warn_of_owners(args: &RepairArgs, log: &Log, done: &Done) {
+    for kept in &done.kept {
+        let segment = log.segments().iter().position(|segment| kept.segment == segment.name);
+        let source = segment.map_or(log.path(), |index| log.segment_path(index as u32));
+        message::warn_of_owner(source, &kept.path);
+    }
+    if let Some(new) = &args.output {
+        message::warn_of_owner(log.path(), new);
+    }
+}
+
 fn say_done(args: &RepairArgs, log: &Log, done: &Done, after: Option<Verdict>, out: &mut Out) {
     let now = after.map_or("gone; what it was is kept", Verdict::name);
     for kept in &done.kept {
@@ -195,6 +210,9 @@ fn salvage(args: &RepairArgs, context: &Context, log: &Log, out: &mut Out) -> an
         changes::salvage(log, &survey, new, after.as_ref(), out);
     } else if let Some(after) = &after {
         out.line(format_args!("done:     {} is written; it is {}", shown(new), after.verdict()));
+    }
+    if after.is_some() {
+        message::warn_of_owner(log.path(), new);
     }
     Ok(Exit::Done)
 }

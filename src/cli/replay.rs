@@ -73,10 +73,14 @@ pub fn run(args: &ReplayArgs, context: &Context) -> anyhow::Result<Exit> {
         out.flush()?;
     }
     replay.permits(to)?;
+    let existed = args.onto.exists();
     let applying = context.progress(|| log.bytes().unwrap_or(0));
     let applied = if args.dry_run { None } else { Some(replay.run(to, &mut applying.listener())?) };
     drop(applying);
     warn(args, &log, &replay);
+    if applied.is_some() {
+        warn_of_owner(args, &log, existed);
+    }
     if args.json {
         changes::replay(&log, &replay, args.output.as_deref(), applied, &mut out);
     } else if applied.is_some() {
@@ -143,6 +147,14 @@ fn state(log: &Log, replay: &Replay<'_>) -> String {
         _ => text += &format!("; {}", Size(survey.len)),
     }
     text
+}
+
+/// Says so where what was made is not its source's owner's: the target's, or the log's where there was no target.
+fn warn_of_owner(args: &ReplayArgs, log: &Log, existed: bool) {
+    let new = args.output.as_deref().unwrap_or(&args.onto);
+    if args.output.is_some() || !existed {
+        message::warn_of_owner(if existed { &args.onto } else { log.path() }, new);
+    }
 }
 
 fn warn(args: &ReplayArgs, log: &Log, replay: &Replay<'_>) {

@@ -11,6 +11,7 @@ use crate::format::Format;
 use crate::formats;
 use crate::log::{Log, is_folder, open_regular};
 use crate::quarantine::{self, Kept, Taken};
+use crate::rights::Origin;
 use crate::sparse::{self, Part};
 use crate::vfs::{self, Access, Disk, Vfs, VfsFile};
 
@@ -152,8 +153,7 @@ fn put_back(disk: &Disk, segment: &Path, kept: &Kept) -> Result<u64> {
     let (content, size) = kept.open(&**disk)?;
     match disk.canonicalize(segment) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let like = content.stat().map_err(|source| Error::read(&kept.path, source))?;
-            let temp = Temp::file(disk, segment, Some(&like))?;
+            let temp = Temp::file(disk, segment, Origin::another(&*content, &kept.path)?)?;
             durable::copy_prefix(&*content, &kept.path, size, temp.handle(), temp.path(), &mut |_| ())?;
             temp.place_new()?;
         }
@@ -170,8 +170,7 @@ fn put_back(disk: &Disk, segment: &Path, kept: &Kept) -> Result<u64> {
 /// The segment with what was taken out of it.
 fn whole(disk: &Disk, segment: &Path, content: &dyn VfsFile, kept: &Kept) -> Result<Temp> {
     let (file, len) = open_regular(&**disk, segment)?;
-    let like = file.stat().map_err(|source| Error::read(segment, source))?;
-    let temp = Temp::file(disk, segment, Some(&like))?;
+    let temp = Temp::file(disk, segment, Origin::in_place_of(&*file, segment)?)?;
     let stays = match kept.taken {
         Taken::Cut => kept.offset,
         Taken::Byte => len,

@@ -29,7 +29,8 @@ use std::path::{Path, PathBuf};
 
 use crate::durable::{self, Temp};
 use crate::error::{Error, Result};
-use crate::vfs::{self, Access, Disk, Stat, Vfs, VfsFile};
+use crate::rights::Origin;
+use crate::vfs::{self, Access, Disk, Vfs, VfsFile};
 use crate::{bytes, checksum};
 
 /// The first bytes of a slot. The high bit and the line end inside show damage by a transfer in text mode.
@@ -247,15 +248,15 @@ impl Sidecar {
         Ok(Some(Self { file, path, slot }))
     }
 
-    /// Creates the sidecar of `target`, with the mode and owner of `like`, and opens it. When it returns, the mark is on the disk; before that
+    /// Creates the sidecar of `target`, with the rights that `origin` says, and opens it. When it returns, the mark is on the disk; before that
     /// nothing has the name.
     ///
     /// # Errors
     /// [`Error::Write`]; as [`open`](Self::open).
-    pub fn create(disk: &Disk, target: &Path, like: Option<&Stat>, mark: Mark) -> Result<Self> {
+    pub fn create(disk: &Disk, target: &Path, origin: Origin, mark: Mark) -> Result<Self> {
         let path = path_of(target);
         let slot = Slot { sequence: 1, mark };
-        let temp = Temp::file(disk, &path, like)?;
+        let temp = Temp::file(disk, &path, origin)?;
         durable::write_at(temp.handle(), temp.path(), &slot.encode(), 0)?;
         durable::set_len(temp.handle(), temp.path(), LEN as u64)?;
         temp.place_new()?;

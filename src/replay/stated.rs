@@ -131,7 +131,7 @@ impl Replay<'_> {
                 sidecar.say(before)?;
                 Some(sidecar)
             }
-            None if to == To::InPlace => Some(Sidecar::create(disk, &self.file, self.like()?.as_ref(), before)?),
+            None if to == To::InPlace => Some(Sidecar::create(disk, &self.file, self.beside()?, before)?),
             None => None,
         };
         let changed = change()?;

@@ -29,20 +29,21 @@
 //! **The cost** of a checkpoint, and of an opening that finds work to do, is a copy of the file, and room for that copy. A commit costs only what
 //! it changes. So checkpoint large files rarely: until then the log grows, and nothing is at risk.
 //!
-//! A file that does not exist is created, for its owner only, by the first checkpoint that has a change for it. Owner and mode that it is given
-//! later are kept; further names of it (hard links) go on naming the old file.
+//! A file that does not exist is created by the first checkpoint that has a change for it; the umask decides who may read it. From then on each
+//! checkpoint keeps its owner, mode, ACL and extended attributes, or it is [refused](crate::rights) and the file stays as it is. The log is for
+//! its owner only. Further names of the file (hard links) go on naming the old file.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::{Result, WalError};
-use super::{Options, Recovery, Transaction, Wal};
+use super::{Options, Recovery, Transaction, Wal, make_folder};
 use crate::durable;
 use crate::error::Error;
 use crate::formats::native::layout::Lsn;
 use crate::log::{Log, regular};
 use crate::replay::{Replay, To, Until};
-use crate::vfs::{Disk, Kind, Vfs};
+use crate::vfs::{Disk, Kind, PRIVATE_FOLDER, Vfs};
 
 /// A file that is changed by transactions. See the [module](self).
 pub struct DurableFile {
@@ -69,7 +70,10 @@ impl DurableFile {
         let disk = options.disk.clone();
         let path = behind_link(&*disk, path)?;
         let found = len(&*disk, &path)?;
-        let wal = options.open(log_path(&path)?)?;
+        let log = log_path(&path)?;
+        // It holds what the file holds, and who may read that is decided later: by the umask or by whoever gives it a mode.
+        make_folder(&disk, &log, PRIVATE_FOLDER)?;
+        let wal = options.open(log)?;
         let folder = durable::folder_of(&path);
         let folder = disk.canonicalize(folder).map_err(|cause| Error::read(folder, cause))?;
         let file = folder.join(path.file_name().unwrap_or_default());

@@ -12,7 +12,7 @@ use crate::formats::native::encode::set_promise;
 use crate::formats::native::layout::{Lsn, RECORDS_START, SEGMENT_MAX, SegmentHeader};
 use crate::formats::native::log_writer::segment_name;
 use crate::locks::Named;
-use crate::vfs::{Disk, VfsFile};
+use crate::vfs::{Disk, OPEN, VfsFile};
 
 type Result<T, E = Ended> = std::result::Result<T, E>;
 
@@ -140,7 +140,10 @@ impl Writer {
         if disk.stat_link(&temporary).is_ok() {
             durable::remove(disk, &temporary)?;
         }
-        let file = durable::create_new(disk, &temporary, None)?;
+        // Whoever may not enter the log's directory need not be able to read its files either.
+        let folder = self.owner.folder();
+        let granted = disk.stat(folder).map_err(|cause| Error::read(folder, cause))?.mode;
+        let file = durable::create_new(disk, &temporary, OPEN & granted)?;
         if self.layout.reserve > 0 {
             durable::reserve(&*file, &temporary, 0, self.layout.reserve.into())?;
         }

@@ -401,10 +401,13 @@ fn a_full_disk_leaves_nothing_behind() {
 }
 
 #[test]
-fn the_log_is_private_to_its_owner() {
+fn the_umask_decides_who_may_read_the_log() {
     use std::os::unix::fs::PermissionsExt;
     let bench = Bench::new();
     let copy = load(&bench, r#"{"kind":"data","text":"x"}"#).1;
     let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
-    assert_eq!((mode(&copy), mode(&copy.join("00000001.wal"))), (0o700, 0o600));
+    fs::create_dir(bench.path("plain")).expect("a folder");
+    fs::write(bench.path("plain/file"), "").expect("a file");
+    assert_eq!(mode(&copy), mode(&bench.path("plain")));
+    assert_eq!(mode(&copy.join("00000001.wal")), mode(&bench.path("plain/file")));
 }

@@ -104,15 +104,16 @@ fn a_reader_keeps_the_file_that_it_has_opened() {
 fn the_mode_that_a_file_was_given_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("totals");
-    let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
     let mut file = DurableFile::open(&path).unwrap();
     write(&file, 0, "one");
     file.checkpoint().unwrap();
-    assert_eq!(mode(), 0o600);
-    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
-    write(&file, 0, "two");
-    file.checkpoint().unwrap();
-    assert_eq!((mode(), read(&path).as_str()), (0o644, "two"));
+    for given in [0o640, 0o444, 0o2750] {
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(given)).unwrap();
+        write(&file, 0, &format!("{given:o}"));
+        file.checkpoint().unwrap();
+        assert_eq!((mode(), read(&path)), (given, format!("{given:o}")));
+    }
 }
 
 #[test]
