@@ -1,6 +1,7 @@
 //! The contract of a format's parser: a pure step over a slice. It knows no files, loops over nothing, and allocates
 //! by nothing it read.
 
+use std::any::Any;
 use std::ops::Range;
 
 use crate::span::{Fault, Gap, Piece};
@@ -227,6 +228,8 @@ pub struct Begin<'a> {
     pub number: Option<u64>,
     /// The log is a single file, given without its neighbours: nothing can be said to be missing.
     pub alone: bool,
+    /// The identity that most segments share; `None` where that is not known, or the format has none.
+    pub log_id: Option<[u8; 16]>,
     /// The first bytes of the next segment (at most [`HEAD_LEN`]); `None` for the last.
     pub next: Option<&'a [u8]>,
 }
@@ -246,7 +249,7 @@ pub struct Fork {
 
 /// A format's only parser. **For implementations:** `step` must move forward (`len` > 0) except when it returns a
 /// [`Class::Gap`]; when it returns [`Need`] nothing in `self` has changed; it never looks at `input.bytes.len()`.
-pub trait Decode {
+pub trait Decode: Any {
     /// A segment begins. State of the chain (log id, nonces, sequence) stays; state within a segment is reset.
     fn begin(&mut self, begin: &Begin<'_>);
 
@@ -289,6 +292,12 @@ pub trait Decode {
     fn fork(&self, near: u64) -> Option<Fork> {
         let _ = near;
         None
+    }
+
+    /// This decoder began in the middle of a segment and has read its part; `before`, of the same format, has read all that comes before that.
+    /// From here on it knows what it would know if it had read both.
+    fn follow(&mut self, before: &dyn Decode) {
+        let _ = before;
     }
 
     /// What `step` would take next, if that is an intact, whole record that is at hand; `None` leaves the rest to `step`, and

@@ -127,6 +127,12 @@ pub enum Segments {
 pub struct Identity {
     /// The random name of the log.
     pub log_id: [u8; 16],
+    /// The number of the segment.
+    pub number: u64,
+    /// The number of the segment's first transaction.
+    pub transaction: u64,
+    /// The number of the segment in which replay started when this one was created: those before it may be gone.
+    pub redo: u64,
     /// The random name of the file that the log is about; zeros for none.
     pub target_id: [u8; 16],
     /// LSN of the segment's first byte. That of any other is as much higher as it is further on.
@@ -188,6 +194,12 @@ pub trait Format: Sync {
     /// log; `None` where the format's headers say nothing of the kind, or none is intact.
     fn identity(&self, head: &[u8]) -> Option<Identity> {
         let _ = head;
+        None
+    }
+    /// The number of the segment in which replay starts once this record is committed: those before it may be gone. `None` for a record that
+    /// does not say.
+    fn redo(&self, record: &Record<'_>) -> Option<u64> {
+        let _ = record;
         None
     }
     /// A parser that stands before the first segment.

@@ -167,9 +167,9 @@ impl Loader {
         if self.open.is_some() {
             return Err(LineError::OpenTransaction);
         }
-        let first_transaction = self.first_transaction(line.first_transaction)?;
+        // A jump comes with the commit that has the number: headers follow what stands before them.
+        self.first_transaction(line.first_transaction)?;
         let mut header = self.next_header()?;
-        header.first_transaction = first_transaction;
         header.target_id = line.target_id.unwrap_or(header.target_id);
         header.redo_lsn = line.redo_lsn.unwrap_or(header.redo_lsn);
         header.created_ns = line.created_ns.unwrap_or(header.created_ns);

@@ -24,6 +24,8 @@ pub struct Log {
     format: &'static dyn Format,
     segments: Vec<Segment>,
     alone: bool,
+    /// Segments were left out: those that it begins with say nothing of those before.
+    rest: bool,
 }
 
 /// One file of a log.
@@ -78,7 +80,7 @@ impl Log {
         open_regular(&**disk, path)?;
         let number = format.segment_number(&name);
         let segments = vec![Segment { name, number, origin: Origin::File(path.into()) }];
-        Ok(Self { disk: disk.clone(), path: path.into(), format, segments, alone: true })
+        Ok(Self { disk: disk.clone(), path: path.into(), format, segments, alone: true, rest: false })
     }
 
     fn directory(disk: &Disk, path: &Path, format: Option<&'static dyn Format>) -> Result<Self> {
@@ -96,7 +98,7 @@ impl Log {
         }
         match best {
             Some((_, format, segments)) => {
-                Ok(Self { disk: disk.clone(), path: path.into(), format, segments, alone: false })
+                Ok(Self { disk: disk.clone(), path: path.into(), format, segments, alone: false, rest: false })
             }
             None => Err(Error::Unknown { path: path.into(), why: why_no_segments(path, &names) }),
         }
@@ -118,7 +120,7 @@ impl Log {
         let source = Source::Stream(Box::new(io::Cursor::new(head).chain(stream)));
         let origin = Origin::Stream(Mutex::new(Some(source)));
         let segments = vec![Segment { name: path.into(), number: None, origin }];
-        Ok(Self { disk: vfs::real(), path: path.into(), format, segments, alone: true })
+        Ok(Self { disk: vfs::real(), path: path.into(), format, segments, alone: true, rest: false })
     }
 
     /// A log in memory: segments by name, in their order.
@@ -128,7 +130,7 @@ impl Log {
             Segment { number: format.segment_number(&name), name, origin: Origin::Memory(bytes.into()) }
         });
         let (disk, path) = (vfs::real(), PathBuf::from("memory"));
-        Self { disk, path, format, segments: segments.collect(), alone: false }
+        Self { disk, path, format, segments: segments.collect(), alone: false, rest: false }
     }
 
     /// The file system that it is on; the system's own for one in memory or from a stream.
@@ -136,8 +138,9 @@ impl Log {
         &self.disk
     }
 
-    /// The same log without the segments below `number`: what a reading from there on takes.
+    /// The same log without the segments below `number`: what a reading from there on takes. Nobody asks it for those before.
     pub fn since(mut self, number: u64) -> Self {
+        self.rest = true;
         self.segments.retain(|segment| segment.number.is_none_or(|other| other >= number));
         self
     }
@@ -160,6 +163,11 @@ impl Log {
     /// It is a single file, given without the neighbours it may have.
     pub fn is_alone(&self) -> bool {
         self.alone
+    }
+
+    /// All segments of a directory: what is not among them is missing.
+    pub(crate) fn is_all(&self) -> bool {
+        !self.alone && !self.rest
     }
 
     /// Its path is a directory now.

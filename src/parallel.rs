@@ -134,8 +134,11 @@ fn work_off(work: &Mutex<Work>, log: &Log, segment: u32, progress: &mut dyn FnMu
 impl Work {
     /// Joins what has been counted, as far as nothing is missing between.
     fn join(&mut self) {
-        while let Some((tally, behind)) = self.counted.remove(&self.count) {
+        while let Some((tally, mut behind)) = self.counted.remove(&self.count) {
             self.joined.join(tally);
+            if let Some(before) = &self.behind {
+                behind.decoder.follow(&*before.decoder);
+            }
             self.behind = Some(behind);
             self.count += 1;
         }

@@ -10,6 +10,7 @@
 
 mod doubt;
 mod look;
+mod whole;
 
 use std::collections::VecDeque;
 use std::io;
@@ -24,6 +25,7 @@ use crate::tally::Tally;
 use crate::window::{WINDOW, Window};
 use doubt::{Body, Doubt, Item};
 use look::Looks;
+use whole::Whole;
 
 /// The largest record that is joined from pieces, in bytes, unless [`Scan::record_max`] says otherwise.
 pub const RECORD_MAX: usize = 16 * 1024 * 1024;
@@ -75,6 +77,8 @@ pub struct Scan<'l> {
     decoder: Box<dyn Decode + Send>,
     chunk: usize,
     record_max: usize,
+    /// Looked for before the first segment.
+    whole: Option<Whole>,
     segment: u32,
     window: Option<Window>,
     buffer: Vec<u8>,
@@ -104,6 +108,7 @@ impl<'l> Scan<'l> {
             decoder,
             chunk: WINDOW,
             record_max: RECORD_MAX,
+            whole: None,
             segment: 0,
             window: None,
             buffer: Vec::new(),
@@ -200,6 +205,9 @@ impl<'l> Scan<'l> {
             if !self.begin_segment()? {
                 return Ok(None);
             }
+            if !self.ready.is_empty() {
+                continue;
+            }
             match self.step()? {
                 Some(step) => {
                     if let Some(item) = self.settle(step)? {
@@ -286,6 +294,10 @@ impl<'l> Scan<'l> {
             return Ok(true);
         }
         let count = self.log.segments().len();
+        let whole = match self.whole {
+            Some(whole) => whole,
+            None => self.look_at_all()?,
+        };
         let Some(segment) = self.log.segments().get(self.segment as usize) else { return Ok(false) };
         let next = self.segment + 1;
         let head = if (next as usize) < count { Some(self.log.head(next, HEAD_LEN)?) } else { None };
@@ -293,6 +305,7 @@ impl<'l> Scan<'l> {
             segment: self.segment,
             number: segment.number,
             alone: self.log.is_alone(),
+            log_id: whole.log_id,
             next: head.as_deref(),
         });
         let source = self.log.source(self.segment)?;
@@ -300,6 +313,13 @@ impl<'l> Scan<'l> {
         self.looks.begin(&window, &*self.decoder);
         self.window = Some(window);
         Ok(true)
+    }
+
+    fn look_at_all(&mut self) -> Result<Whole> {
+        let whole = *self.whole.insert(Whole::of(self.log)?);
+        let span = |gap| Span { segment: 0, offset: 0, len: 0, kind: Kind::Gap(gap) };
+        self.ready.extend(whole.missing.map(|gap| Item::new(span(gap), Body::None)));
+        Ok(whole)
     }
 
     fn fill(&mut self, need: usize) -> Result<()> {

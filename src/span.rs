@@ -210,6 +210,13 @@ impl Display for Fault {
 /// What is missing between two segments, or at the end of the last. What is there is intact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gap {
+    /// The log begins with a later segment than replay does.
+    Beginning {
+        /// Number of the segment in which replay starts.
+        first: u64,
+        /// Number of the segment before the first that is there.
+        last: u64,
+    },
     /// Segments are not there.
     Missing {
         /// Number of the first that is missing.
@@ -233,6 +240,31 @@ pub enum Gap {
         /// The predecessor's nonce as found.
         found: u64,
     },
+    /// The segment says that its predecessor ends where no commit of it ends.
+    End {
+        /// The number of the segment.
+        number: u64,
+        /// Where its predecessor ends, as it says.
+        end: u64,
+    },
+    /// The segment's first transaction does not follow the last of its predecessor.
+    Transaction {
+        /// The number of the segment.
+        number: u64,
+        /// The number of its first transaction, as it says.
+        first: u64,
+        /// The number that follows the last commit of its predecessor.
+        expected: u64,
+    },
+    /// The segment says that replay starts at a place that comes after its own beginning.
+    Ahead {
+        /// The number of the segment.
+        number: u64,
+        /// The number of the segment in which replay starts, as it says.
+        segment: u64,
+        /// The offset in that.
+        offset: u64,
+    },
     /// The last segment was sealed for a successor that is not there.
     NoSuccessor {
         /// The successor's number.
@@ -244,10 +276,13 @@ impl Gap {
     /// The name in `--json`.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Missing { .. } => "missing-segment",
+            Self::Beginning { .. } | Self::Missing { .. } => "missing-segment",
             Self::Foreign => "foreign-segment",
             Self::Misnamed { .. } => "misplaced-segment",
             Self::Forked { .. } => "forked-segment",
+            Self::End { .. } => "end-mismatch",
+            Self::Transaction { .. } => "transaction-mismatch",
+            Self::Ahead { .. } => "redo-ahead",
             Self::NoSuccessor { .. } => "missing-successor",
         }
     }
@@ -256,12 +291,42 @@ impl Gap {
 impl Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
+            Self::Beginning { first, last } if first == last => {
+                write!(
+                    f,
+                    "segment {first} is missing: replay starts in it, and no committed checkpoint allows its removal"
+                )
+            }
+            Self::Beginning { first, last } => {
+                write!(
+                    f,
+                    "segments {first} to {last} are missing: replay starts in segment {first}, and no committed checkpoint \
+                     allows their removal"
+                )
+            }
             Self::Missing { first, last } if first == last => write!(f, "segment {first} is missing"),
             Self::Missing { first, last } => write!(f, "segments {first} to {last} are missing"),
             Self::Foreign => write!(f, "the segment belongs to another log"),
             Self::Misnamed { name, header } => write!(f, "named {name}, but its header says segment {header}"),
             Self::Forked { expected, found } => {
                 write!(f, "continues a predecessor with nonce {expected:08x}, not the one here ({found:08x})")
+            }
+            Self::End { number, end } => {
+                let before = number.saturating_sub(1);
+                write!(f, "segment {number} says that segment {before} ends at offset {end}, and no commit ends there")
+            }
+            Self::Transaction { number, first, expected } => {
+                let before = number.saturating_sub(1);
+                write!(
+                    f,
+                    "segment {number} says that it begins with transaction {first}, and segment {before} ends before {expected}"
+                )
+            }
+            Self::Ahead { number, segment, offset } => {
+                write!(
+                    f,
+                    "segment {number} says that replay starts at offset {offset} of segment {segment}, which comes later"
+                )
             }
             Self::NoSuccessor { number } => write!(f, "sealed for segment {number}, which is not there"),
         }

@@ -63,12 +63,6 @@ fn a_single_segment_misses_nothing_by_itself() {
 }
 
 #[test]
-fn the_lowest_segments_may_be_gone() {
-    let report = chained(4).lose(0).lose(0).report();
-    assert_eq!((report.verdict(), report.prefix.transactions), (Verdict::Clean, 2));
-}
-
-#[test]
 fn several_missing_segments_are_one_gap() {
     let report = chained(5).lose(1).lose(1).report();
     let missing = Kind::Gap(Gap::Missing { first: 2, last: 3 });

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use logs::{Sqlite, change, native, native_of, native_target, refused, segment};
 use tempfile::TempDir;
-use waltool::formats::native::layout::Lsn;
+use waltool::formats::native::layout::{Lsn, SegmentHeader, TWIN};
 use waltool::replay::sidecar::{self, Mark, PAGE, Sidecar, State};
 use waltool::replay::{Replay, TARGET_MAX, To, Until};
 use waltool::rights::Origin;
@@ -133,10 +133,19 @@ fn a_log_about_another_target_is_refused() {
     assert!(why.contains(&"00".repeat(16)) && why.contains(&"09".repeat(16)), "{why}");
 }
 
+/// Lets the header of a segment say that replay starts at `redo`.
+fn allow_removal(path: &Path, redo: Lsn) {
+    let mut bytes = fs::read(path).expect("a segment");
+    let header = SegmentHeader { redo_lsn: redo, ..SegmentHeader::parse(&bytes).expect("a header") }.encode();
+    [0, TWIN].iter().for_each(|&at| bytes[at..at + header.len()].copy_from_slice(&header));
+    fs::write(path, bytes).expect("written");
+}
+
 #[test]
 fn a_log_that_has_lost_what_the_target_lacks_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let log = native(folder.path(), 5, 8192 + 2 * 184 + 100, false);
+    allow_removal(&segment(&log, 3), Lsn::new(3, 8192));
     let target = folder.path().join("target");
     fs::write(&target, "").expect("a target");
     run(&log, &target, commit(2), To::InPlace).expect("replayed");

@@ -4,10 +4,10 @@
 //! transaction 3 (a WRITE of 48 bytes and a COMMIT, up to 8288) and a SEAL, segment 3 transaction 4, the same up to 8288. In
 //! the last one no sync is promised, so its commit is undecided; a later segment proves all others.
 
-use super::single::{C1, C2, two};
+use super::single::{C1, C2, SETLEN, two};
 use super::support::{Bench, Disk, Noise};
 use super::{Case, Damage, Expected, ONE, THREE, TWO};
-use waltool::formats::native::layout::{HEADER_LEN, SegmentHeader, TWIN};
+use waltool::formats::native::layout::{HEADER_LEN, Lsn, SegmentHeader, TWIN};
 
 /// A transaction of a WRITE of twelve bytes, from 8192 to 8288.
 fn small(bench: &mut Bench) {
@@ -157,7 +157,45 @@ fn gaps() -> Vec<Case> {
     doubled.0.push((THREE.into(), doubled.0[1].1.clone()));
     // Segment 2 of a log that went another way after segment 1: other nonces.
     let forked = reheaded(chained().lose(2), 1, |header| header.prev_nonce ^= 1);
+    let lost = |salvageable, transactions, damage| Expected {
+        records: 0,
+        transactions: 0,
+        valid_end: (TWO, 0),
+        committed_end: (TWO, 0),
+        ..broken_after_first(salvageable, transactions, damage)
+    };
     vec![
+        case(
+            "lowest-segment-lost",
+            "Segment 1 is not there. By every header replay starts in it, and no checkpoint was committed, so nobody was allowed to remove it.",
+            chained().lose(0),
+            lost(3 + 2, 2, vec![(TWO, 0, 0, "missing-segment", None)]),
+        ),
+        case(
+            "redo-beyond-end",
+            "The header of segment 2 says that replay starts in segment 9. Nothing in a log can say so before there is a segment 9.",
+            reheaded(chained(), 1, |header| header.redo_lsn = Lsn::new(9, 8192)),
+            broken_after_first(3 + 2, 2, vec![(TWO, 0, 0, "redo-ahead", None)]),
+        ),
+        case(
+            "prev-end-inside-transaction",
+            "The header of segment 2 says that segment 1 ends at 11320, inside transaction 2, where no COMMIT ends. What is behind that in segment 1 is residue by that word.",
+            reheaded(chained(), 1, |header| header.prev_end = SETLEN as u32),
+            Expected {
+                records: 3,
+                transactions: 1,
+                valid_end: (ONE, SETLEN),
+                committed_end: (ONE, C1),
+                stale_bytes: SEALED1 - SETLEN,
+                ..broken_after_first(3 + 2, 2, vec![(TWO, 0, 0, "end-mismatch", None)])
+            },
+        ),
+        case(
+            "first-transaction-skips",
+            "The header of segment 2 says that it begins with transaction 8. Segment 1, which is intact up to its end, ends with transaction 2.",
+            reheaded(chained(), 1, |header| header.first_transaction = 8),
+            broken_after_first(3 + 2, 2, vec![(TWO, 0, 0, "transaction-mismatch", None)]),
+        ),
         case(
             "missing-segment",
             "Segment 2 is not there. Segment 1 was sealed for it.",

@@ -7,9 +7,8 @@ use waltool::salvage::Survey;
 use waltool::{Error, Log, Report, Scan};
 
 use super::truth::Truth;
-use super::written::{COMMIT, HEADER, SEAL, Transaction, Written};
+use super::written::{CHECKPOINT, COMMIT, HEADER, SEAL, Transaction, Written};
 
-const CHECKPOINT: u8 = 4;
 const SALVAGED: &str = "/salvaged";
 
 /// Reads everything, and looks whether each record was written at its place.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::written::{BLOCK, Files, HEADER, RECORDS_START, Record, Transaction, Written};
+use super::written::{BLOCK, CHECKPOINT, Files, HEADER, RECORDS_START, Record, Transaction, Written};
 
 /// What a verdict must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +40,30 @@ impl<'w> Truth<'w> {
             Demand::Incomplete
         } else if self.files.keys().any(|&name| self.hits_promised(name)) {
             Demand::Corrupt
+        } else if self.has_lost_its_first(first) {
+            Demand::Incomplete
         } else {
             Demand::Torn
         }
+    }
+
+    /// Neither a header nor a committed checkpoint that is left says that replay starts in segment `first` or later.
+    fn has_lost_its_first(&self, first: u32) -> bool {
+        let redo = |lsn: &[u8]| u32::from_le_bytes(lsn[4..8].try_into().expect("four bytes"));
+        let standing = self
+            .log
+            .segments
+            .iter()
+            .filter(|(name, segment)| self.files.get(name).is_some_and(|bytes| segment.header_stands(bytes)));
+        let by_headers = standing.map(|(_, segment)| redo(&segment.bytes[64..72])).max();
+        let is_committed = |transaction: &Transaction<'_>| self.is_whole(transaction) && !self.is_refuted(transaction);
+        let transactions = self.log.transactions();
+        let checkpoints = transactions.iter().filter(|transaction| is_committed(transaction)).flat_map(|transaction| {
+            let bytes = &self.log.segments[&transaction.segment].bytes;
+            let checkpoints = transaction.records.iter().filter(|record| record.kind == CHECKPOINT);
+            checkpoints.map(|record| redo(&bytes[record.at + HEADER..]))
+        });
+        by_headers.into_iter().chain(checkpoints).max().is_some_and(|redo| redo < first)
     }
 
     /// The last segment says that there was another.

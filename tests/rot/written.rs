@@ -18,6 +18,7 @@ pub const SECTOR: usize = 512;
 pub const SEGMENT_HEADER: usize = 128;
 pub const RECORDS_START: usize = 8192;
 pub const HEADER: usize = 24;
+pub const CHECKPOINT: u8 = 4;
 pub const COMMIT: u8 = 5;
 pub const SEAL: u8 = 6;
 pub const PAD: u8 = 7;

@@ -3,6 +3,8 @@
 mod damage;
 mod segment;
 
+use std::any::Any;
+
 use super::alike::Alike;
 use super::layout::{
     ALIGN, BLOCK, PAYLOAD_MAX, RECORD_HEADER, RECORDS_START, RecordHeader, SegmentHeader, payload_crc, rest_of_block,
@@ -31,6 +33,10 @@ pub struct Decoder {
     /// What stands here and behind is residue: the successor says that the log ended before.
     limit: u64,
     sealed: Option<Seal>,
+    /// The last COMMIT before the limit.
+    committed: Option<Committed>,
+    /// Something below the limit is damaged.
+    damaged: bool,
     transaction: u64,
     flip_searches: u32,
     /// The last plain record, whose nonce is the segment's.
@@ -44,6 +50,15 @@ struct Previous {
     number: u64,
     nonce: Option<u32>,
     sealed: Option<Seal>,
+    /// Where its last COMMIT ends and which transaction is the next; `None` where damage may have hidden that COMMIT.
+    last: Option<Committed>,
+}
+
+/// Where a COMMIT ends, and the number of the transaction that follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Committed {
+    end: u64,
+    next: u64,
 }
 
 /// Which part of the segment comes next.
@@ -63,7 +78,7 @@ impl Decode for Decoder {
     fn begin(&mut self, begin: &Begin<'_>) {
         let follower = begin.number.map(|number| number + 1);
         let kept = Self {
-            log_id: self.log_id,
+            log_id: self.log_id.or(begin.log_id),
             previous: self.previous,
             flip_searches: self.flip_searches,
             name: begin.number,
@@ -78,7 +93,13 @@ impl Decode for Decoder {
 
     #[inline]
     fn step(&mut self, input: &Input<'_>) -> Result<Step, Need> {
-        if self.area == Area::Records && input.offset < self.limit { self.record(input) } else { self.other(input) }
+        let step = if self.area == Area::Records && input.offset < self.limit {
+            self.record(input)
+        } else {
+            self.other(input)
+        };
+        self.damaged |= matches!(step, Ok(Step { class: Class::Damage { .. }, .. }));
+        step
     }
 
     #[inline(always)]
@@ -106,7 +127,8 @@ impl Decode for Decoder {
         let misnamed = self.name.is_some_and(|name| name != u64::from(self.number));
         // Whom the next segment must continue is not known behind a segment in a wrong place.
         let nonce = self.nonce.filter(|_| !misnamed);
-        self.previous = Some(Previous { number: self.name.unwrap_or(self.number.into()), nonce, sealed: self.sealed });
+        let number = self.name.unwrap_or(self.number.into());
+        self.previous = Some(Previous { number, nonce, sealed: self.sealed, last: self.last_before(len) });
         let least = match self.area {
             Area::Elsewhere => return None,
             Area::Header | Area::HeaderAfterGap | Area::Twin => RECORDS_START as u64,
@@ -129,6 +151,15 @@ impl Decode for Decoder {
         Some((end - offset, self.zeros(offset)))
     }
 
+    fn follow(&mut self, before: &dyn Decode) {
+        let before: &dyn Any = before;
+        if let Some(before) = before.downcast_ref::<Self>() {
+            // Both may have met the one before the fork; the later counts.
+            self.committed = self.committed.max(before.committed);
+            self.sealed = self.sealed.or(before.sealed);
+        }
+    }
+
     fn fork(&self, near: u64) -> Option<Fork> {
         let offset = near.max(RECORDS_START as u64).next_multiple_of(BLOCK as u64);
         self.nonce?;
@@ -149,6 +180,13 @@ impl Decoder {
                 Ok(Step { len: input.upto(block)?.len(), class: Class::Stale })
             }
         }
+    }
+
+    /// The end of the segment's last COMMIT, for who continues it; the segment is `len` bytes long.
+    fn last_before(&self, len: u64) -> Option<Committed> {
+        let none = |header: &SegmentHeader| Committed { end: RECORDS_START as u64, next: header.first_transaction };
+        let complete = self.area == Area::Records && !self.damaged && self.is_bounded() && self.limit <= len;
+        self.committed.or(self.header.as_ref().map(none)).filter(|_| complete)
     }
 
     /// The successor says where the segment ends.
@@ -265,6 +303,7 @@ impl Decoder {
         let counts = header.flags & CLOSE == 0;
         meta.commit = Some(decode::Commit { first: Some(first), counts, time: Some(commit.time_ns) });
         self.transaction = commit.transaction.saturating_add(1);
+        self.committed = Some(Committed { end: offset + header.total_len() as u64, next: self.transaction });
         true
     }
 

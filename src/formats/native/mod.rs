@@ -102,10 +102,20 @@ impl Format for Native {
         let header = SegmentHeader::from_either(head)?;
         Some(Identity {
             log_id: header.log_id,
+            number: header.number.into(),
+            transaction: header.first_transaction,
+            redo: header.redo_lsn.segment().into(),
             target_id: header.target_id,
             start: Lsn::new(header.number, 0).0,
             begins: Lsn::new(header.number.saturating_sub(1), header.prev_end).0,
         })
+    }
+
+    fn redo(&self, record: &Record<'_>) -> Option<u64> {
+        let checkpoint = view::kind(record).filter(|kind| *kind == RecordKind::Checkpoint);
+        checkpoint
+            .and_then(|_| Checkpoint::parse(record.payload))
+            .map(|checkpoint| checkpoint.redo_lsn.segment().into())
     }
 
     fn shortest(&self) -> u64 {

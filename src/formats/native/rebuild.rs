@@ -108,6 +108,12 @@ impl Rebuild for Rebuilder {
         // Without any header, a log of its own.
         let (log_id, target_id) = *self.identity.get_or_insert_with(|| known.unwrap_or_else(|| (random_id(), [0; 16])));
         let number = number.map_or_else(|| old.as_ref().map_or(1, |old| old.number), |number| number as u32);
+        // A jump to the next number that is left comes with its COMMIT.
+        let first_transaction = match previous {
+            Some(_) => self.transaction,
+            None => old.as_ref().map_or(1, |old| old.first_transaction),
+        };
+        self.transaction = first_transaction;
         self.numbers.push((old.as_ref().map_or(number, |old| old.number), number));
         let header = SegmentHeader {
             version: VERSION,
@@ -118,7 +124,7 @@ impl Rebuild for Rebuilder {
             nonce: self.next_nonce.take().unwrap_or_else(random_nonce),
             prev_nonce: previous.as_ref().map_or(0, |previous| previous.nonce),
             prev_end: if previous.is_some() { self.committed_end } else { 0 },
-            first_transaction: self.transaction.max(old.as_ref().map_or(1, |old| old.first_transaction)),
+            first_transaction,
             redo_lsn: self.redo(old.as_ref().or(previous.as_ref()).map_or(Lsn::default(), |header| header.redo_lsn)),
             created_ns: old.as_ref().or(previous.as_ref()).map_or(0, |header| header.created_ns),
             target_id,

@@ -1,13 +1,13 @@
 //! The beginning and the end of a segment, and its place in the chain.
 
 use super::damage::checksum_fault;
-use super::{Area, Decoder, body};
+use super::{Area, Decoder, Previous, body};
 use crate::bitflip;
 use crate::bytes::{all_zero, u32_le};
 use crate::decode::{Class, Input, Meta, Need, Step, Testimony};
 use crate::formats::native::encode::place;
 use crate::formats::native::layout::{
-    Answer, HEADER_LEN, HeaderFault, MAGIC, RECORD_HEADER, RECORDS_START, RecordHeader, SegmentHeader, TWIN,
+    Answer, HEADER_LEN, HeaderFault, Lsn, MAGIC, RECORD_HEADER, RECORDS_START, RecordHeader, SegmentHeader, TWIN,
     payload_crc, rest_of_block,
 };
 use crate::formats::native::payload::{RecordKind, Seal};
@@ -95,15 +95,7 @@ impl Decoder {
         if self.log_id.is_some_and(|log_id| log_id != header.log_id) {
             return Some(Gap::Foreign);
         }
-        let previous = self.previous?;
-        if number <= previous.number {
-            return Some(Gap::Misnamed { name: previous.number + 1, header: number });
-        }
-        if number != previous.number + 1 {
-            return Some(Gap::Missing { first: previous.number + 1, last: number - 1 });
-        }
-        let found = previous.nonce.filter(|&nonce| nonce != header.prev_nonce)?;
-        Some(Gap::Forked { expected: header.prev_nonce.into(), found: found.into() })
+        self.previous.and_then(|previous| between(&previous, header)).or_else(|| ahead(header).filter(|_| !self.alone))
     }
 
     pub(super) fn accept(&mut self, header: SegmentHeader) {
@@ -168,6 +160,33 @@ impl Decoder {
         let named = (seal.next_number, seal.next_nonce) == (next.number, next.nonce);
         named.then(|| Meta { transaction: 0, durable: input.offset, ..self.meta(input.offset) })
     }
+}
+
+/// What is missing or wrong between a segment and the one of this header, which comes next.
+fn between(previous: &Previous, header: &SegmentHeader) -> Option<Gap> {
+    let number = u64::from(header.number);
+    if number <= previous.number {
+        return Some(Gap::Misnamed { name: previous.number + 1, header: number });
+    }
+    if number != previous.number + 1 {
+        return Some(Gap::Missing { first: previous.number + 1, last: number - 1 });
+    }
+    if let Some(found) = previous.nonce.filter(|&nonce| nonce != header.prev_nonce) {
+        return Some(Gap::Forked { expected: header.prev_nonce.into(), found: found.into() });
+    }
+    let last = previous.last?;
+    if last.end != header.prev_end.into() {
+        return Some(Gap::End { number, end: header.prev_end.into() });
+    }
+    let mismatch = Gap::Transaction { number, first: header.first_transaction, expected: last.next };
+    (last.next != header.first_transaction).then_some(mismatch)
+}
+
+/// Replay cannot have started behind the beginning of a segment when that was created.
+fn ahead(header: &SegmentHeader) -> Option<Gap> {
+    let (redo, own) = (header.redo_lsn, Lsn::new(header.number, RECORDS_START as u32));
+    let (segment, offset) = (redo.segment().into(), redo.offset().into());
+    (redo > own).then_some(Gap::Ahead { number: header.number.into(), segment, offset })
 }
 
 fn newer(header: &Result<SegmentHeader, HeaderFault>) -> Option<Step> {
