@@ -44,17 +44,20 @@ pub mod committed;
 pub mod durable_file;
 pub mod error;
 mod group;
+mod meeting;
 pub mod options;
 mod owner;
+mod records;
 pub mod recovery;
+mod state;
 mod sync;
 pub mod transaction;
+mod turn;
 mod writer;
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 
 pub use committed::{Committed, Entries, Logged};
 pub use durable_file::DurableFile;
@@ -72,6 +75,7 @@ use crate::formats::native::layout::Lsn;
 use crate::vfs::{Disk, Kind, OPEN_FOLDER};
 use group::Group;
 use owner::Owner;
+use sync::Mutex;
 use writer::Writer;
 
 /// A write-ahead log, open for writing. See the [module](self).
@@ -79,11 +83,17 @@ pub struct Wal {
     disk: Disk,
     group: Group,
     recovery: Recovery,
-    /// A sync of the directory failed behind a removal. Later ones may do nothing for it and succeed; were another segment removed
-    /// then, a power cut could bring back the one below it, and leave a gap.
-    keeps_all: AtomicBool,
+    /// Checkpoints, one at a time: the next waits until this one has removed what it may.
+    checkpoints: Mutex<Removals>,
     /// Kept to the end.
     owner: Arc<Owner>,
+}
+
+#[derive(Default)]
+struct Removals {
+    /// A sync of the directory after a removal failed or never ended. Later ones may do nothing for it and succeed; were another segment
+    /// removed then, a power cut could bring back the one below it, and leave a gap.
+    ended: bool,
 }
 
 impl Wal {
@@ -107,7 +117,7 @@ impl Wal {
             recovery::recover(&disk, owner.folder(), options.target_id).map_err(|error| owner.all_shown(error))?;
         let writer = Writer::new(disk.clone(), owner.clone(), options.layout(), found.recovery.end);
         let group = Group::new(path, disk.clone(), options.limits(), (found.last, found.time_ns), found.next, writer);
-        Ok(Self { disk, group, recovery: found.recovery, keeps_all: AtomicBool::new(false), owner })
+        Ok(Self { disk, group, recovery: found.recovery, checkpoints: Mutex::default(), owner })
     }
 
     /// Begins a transaction. It holds nothing up: other threads commit meanwhile, and the order in the log is that of the commits.
@@ -134,12 +144,17 @@ impl Wal {
     /// where it was the sync of a removal that failed.
     pub fn checkpoint(&self, applied: Lsn, target_len: u64) -> Result<()> {
         self.owner.here()?;
+        // Commits wait while the group has its turn, and not while segments are removed.
+        let mut removals = self.checkpoints.lock().unwrap_or_else(PoisonError::into_inner);
         let redo_lsn = self.group.checkpoint(applied, target_len)?;
-        if self.keeps_all.load(Ordering::Acquire) { Ok(()) } else { self.remove_below(redo_lsn.segment()) }
+        self.remove_below(redo_lsn.segment(), &mut removals)
     }
 
-    /// The lowest goes first, and each is gone from the disk before the next goes, so that a crash leaves no gap.
-    fn remove_below(&self, number: u32) -> Result<()> {
+    /// The lowest is removed first, and each removal is on the disk before the next, so that a crash leaves no gap.
+    fn remove_below(&self, number: u32, removals: &mut Removals) -> Result<()> {
+        if removals.ended {
+            return Ok(());
+        }
         let folder = self.owner.folder();
         let shown = |error| self.owner.shown(error);
         let names = self.disk.list(folder).map_err(|source| Error::read(self.path(), source))?;
@@ -150,9 +165,9 @@ impl Wal {
             // Another log may be in the directory's place.
             self.owner.must_be_ours()?;
             durable::remove(&*self.disk, &folder.join(name)).map_err(shown)?;
-            durable::sync_dir(&*self.disk, folder)
-                .inspect_err(|_| self.keeps_all.store(true, Ordering::Release))
-                .map_err(shown)?;
+            removals.ended = true;
+            durable::sync_dir(&*self.disk, folder).map_err(shown)?;
+            removals.ended = false;
         }
         Ok(())
     }

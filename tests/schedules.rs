@@ -5,21 +5,25 @@
 //! all kinds together.
 #![cfg(shuttle)]
 
+#[path = "between/mod.rs"]
+mod between;
 #[macro_use]
 #[path = "support/figure.rs"]
 mod figure;
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex as StdMutex};
 
+use between::Between;
 use shuttle::thread;
 use waltool::formats::native::layout::Lsn;
-use waltool::vfs::Sim;
 use waltool::vfs::sim::{Failure, Op, Times};
+use waltool::vfs::{Disk, Sim};
 use waltool::wal::{Durability, Options, Wal, WalError};
-use waltool::{Log, Report, Scan, Verdict};
+use waltool::{Error, Log, Report, Scan, Verdict};
 
 const LOG: &str = "/log";
 
@@ -53,8 +57,13 @@ struct Run {
 
 impl Run {
     fn new(sim: Sim, options: Options) -> Arc<Self> {
+        Self::on(sim.disk(), sim, options)
+    }
+
+    /// A new log on `disk`, which leads to the simulated one.
+    fn on(disk: Disk, sim: Sim, options: Options) -> Arc<Self> {
         sim.disk().create_folder(Path::new(LOG), 0o700).expect("a folder");
-        let wal = options.disk(sim.disk()).open(LOG).expect("a new log");
+        let wal = options.disk(disk).open(LOG).expect("a new log");
         Arc::new(Self { sim, wal, acknowledged: StdMutex::default() })
     }
 
@@ -71,6 +80,9 @@ impl Run {
     /// What was acknowledged survives a power cut now; whoever is at work is interrupted anywhere.
     fn cut_now(&self, seed: u64) {
         let acknowledged = self.acknowledged.lock().expect("no panic").clone();
+        if acknowledged.is_empty() {
+            return;
+        }
         let survived: BTreeSet<u8> = whole(&self.sim.crash(seed)).into_iter().collect();
         assert!(acknowledged.is_subset(&survived), "{acknowledged:?} acknowledged, {survived:?} survived, seed {seed}");
     }
@@ -200,4 +212,161 @@ fn whatever_the_schedule_a_failed_sync_is_told_to_all_who_wait() {
         schedules() / 8,
     );
     figure!("{} schedules with a sync that fails", schedules() / 8);
+}
+
+/// Random and priority-bounded schedules, so many of each.
+fn try_schedules(count: usize, run: impl Fn() + Send + Sync + Clone + 'static) {
+    shuttle::check_random(run.clone(), count);
+    shuttle::check_pct(run, count, 3);
+}
+
+/// Runs these threads to their end.
+fn run_all(threads: Vec<Box<dyn FnOnce() + Send>>) {
+    let threads: Vec<_> = threads.into_iter().map(thread::spawn).collect();
+    threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+}
+
+#[test]
+fn whatever_the_schedule_a_refused_checkpoint_holds_nobody_up() {
+    let count = schedules() / 32;
+    try_schedules(count, || {
+        let run = Run::new(Sim::new(1), Options::new().zero_fill(false));
+        let commits = |name: u8| {
+            let run = run.clone();
+            Box::new(move || {
+                for round in 0..2 {
+                    run.commit(10 * name + round, Durability::Durable).expect("nothing fails");
+                }
+            }) as Box<dyn FnOnce() + Send>
+        };
+        let checked = run.clone();
+        let refused = Box::new(move || {
+            for _ in 0..2 {
+                let refused = checked.wal.checkpoint(Lsn(u64::MAX), 0);
+                assert!(matches!(refused, Err(WalError::Stopped(Error::Usage(_)))), "{refused:?}");
+            }
+        });
+        run_all(vec![commits(0), commits(1), refused]);
+        assert_eq!(whole(&run.sim.kill()).len(), 4);
+    });
+    figure!("{} schedules of 2 threads and a checkpoint that is refused", 2 * count);
+}
+
+#[test]
+fn whatever_the_schedule_buffered_commits_over_rotations_hold_nobody_up() {
+    let count = schedules() / 32;
+    try_schedules(count, || {
+        let run = Run::new(Sim::new(1), small());
+        let commits = |name: u8, durability| {
+            let run = run.clone();
+            Box::new(move || {
+                for round in 0..3 {
+                    run.commit(10 * name + round, durability).expect("nothing fails");
+                }
+            }) as Box<dyn FnOnce() + Send>
+        };
+        run_all(vec![
+            commits(0, Durability::Buffered),
+            commits(1, Durability::Durable),
+            commits(2, Durability::Durable),
+        ]);
+        run.wal.sync().expect("nothing fails");
+        assert_eq!(whole(&run.sim.crash(1)).len(), 9);
+    });
+    figure!("{} schedules of buffered and durable commits over rotations", 2 * count);
+}
+
+/// Each checkpoint is about the thread's own last commit, and the segments that one removes are none that another is about to remove.
+#[test]
+fn whatever_the_schedule_checkpoints_at_the_same_time_are_all_done() {
+    let count = schedules() / 32;
+    try_schedules(count, || {
+        let number = RUNS.fetch_add(1, Relaxed);
+        let run = Run::new(Sim::new(number), small());
+        let checkpoints = |name: u8| {
+            let run = run.clone();
+            Box::new(move || {
+                for round in 0..2 {
+                    let lsn = run.commit(10 * name + round, Durability::Durable).expect("nothing fails");
+                    run.wal.checkpoint(lsn, 0).expect("nothing fails");
+                    assert!(run.wal.redo_lsn() > lsn);
+                }
+            }) as Box<dyn FnOnce() + Send>
+        };
+        run_all(vec![checkpoints(0), checkpoints(1), checkpoints(2)]);
+        let crashed = run.sim.crash(number);
+        let wal = Options::new().disk(crashed.disk()).open(LOG).expect("a log that a crash left");
+        assert_eq!(wal.redo_lsn(), run.wal.redo_lsn());
+    });
+    figure!("{} schedules of 3 threads with checkpoints", 2 * count);
+}
+
+/// The disk panics in the middle of a thread's work. That thread has the panic, all others an error, and nobody waits for ever.
+#[test]
+fn whatever_the_schedule_a_panic_of_the_disk_is_told_to_all() {
+    let count = schedules() / 16;
+    try_schedules(count / 2, || {
+        let number = RUNS.fetch_add(1, Relaxed);
+        let sim = Sim::new(number);
+        let disk = Between::new(sim.disk(), 7 + number % 24, || resume_unwind(Box::new("the disk")));
+        let run = Run::on(
+            Arc::new(disk.clone()),
+            sim,
+            if number % 2 == 0 { small() } else { Options::new().zero_fill(false) },
+        );
+        let calls = |name: u8| {
+            let run = run.clone();
+            Box::new(move || {
+                let mut ended = false;
+                for round in 0..3 {
+                    let call = AssertUnwindSafe(|| match name {
+                        2 if round == 1 => run.wal.sync(),
+                        _ => run.commit(10 * name + round, Durability::Durable).map(drop),
+                    });
+                    match catch_unwind(call) {
+                        Ok(Ok(())) => assert!(!ended, "a log that failed goes on"),
+                        Ok(Err(WalError::DurabilityUnknown { .. })) | Err(_) => ended = true,
+                        Ok(Err(error)) => panic!("{error}"),
+                    }
+                }
+            }) as Box<dyn FnOnce() + Send>
+        };
+        run_all(vec![calls(0), calls(1), calls(2)]);
+        if disk.happened() {
+            assert!(matches!(run.wal.sync(), Err(WalError::DurabilityUnknown { .. })));
+        }
+        run.cut_now(number);
+    });
+    figure!("{} schedules with a disk that panics", count);
+}
+
+/// What a thread had in its hands when it panicked was never committed, and holds nobody up.
+#[test]
+fn whatever_the_schedule_a_thread_that_panics_with_a_transaction_holds_nobody_up() {
+    let count = schedules() / 64;
+    try_schedules(count, || {
+        let run = Run::new(Sim::new(1), small());
+        let commits = |name: u8| {
+            let run = run.clone();
+            Box::new(move || {
+                run.commit(name, Durability::Durable).expect("nothing fails");
+            }) as Box<dyn FnOnce() + Send>
+        };
+        let panicking = run.clone();
+        let panics = Box::new(move || {
+            let panicked = catch_unwind(AssertUnwindSafe(|| {
+                let mut transaction = panicking.wal.begin();
+                transaction.data(&[99]);
+                panicking.commit(2, Durability::Buffered).expect("nothing fails");
+                resume_unwind(Box::new(()));
+            }));
+            assert!(panicked.is_err());
+            panicking.commit(3, Durability::Durable).expect("nothing fails");
+        });
+        run_all(vec![commits(0), commits(1), panics]);
+        let mut all = whole(&run.sim.kill());
+        all.sort();
+        assert_eq!(all, [0, 1, 2, 3]);
+    });
+    figure!("{} schedules with a thread that panics", 2 * count);
 }

@@ -3,7 +3,7 @@
 
 #[cfg(not(shuttle))]
 pub(super) use std::sync::{
-    Condvar, Mutex, MutexGuard,
+    Mutex, MutexGuard,
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 use std::time::Duration;
@@ -13,8 +13,10 @@ use std::{sync::atomic::AtomicU32, time::Instant};
 #[cfg(not(shuttle))]
 use rustix::thread::futex;
 #[cfg(shuttle)]
+use shuttle::sync::Condvar;
+#[cfg(shuttle)]
 pub(super) use shuttle::sync::{
-    Condvar, Mutex, MutexGuard,
+    Mutex, MutexGuard,
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 #[cfg(shuttle)]

@@ -48,15 +48,17 @@ pub(super) struct Batch {
     pub(super) commits: Vec<usize>,
     /// Somebody waits for it to be durable.
     pub(super) sync: bool,
-    /// How many wait for it.
-    pub(super) waiting: usize,
+    /// How many came to it, to wait until it is written.
+    pub(super) joined: usize,
+    /// How many of those sleep, or are about to, and can be woken to lead it.
+    pub(super) sleepers: usize,
 }
 
 impl Batch {
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.commits.clear();
-        (self.sync, self.waiting) = (false, 0);
+        (self.sync, self.joined, self.sleepers) = (false, 0, 0);
     }
 }
 
@@ -102,12 +104,9 @@ impl Writer {
         Self { disk, owner, layout, opened_at, segment: None, spare, sync_time }
     }
 
-    /// Of what has been given to the system it is not known whether it is on the disk: from where to where.
-    pub(super) fn unknown(&self) -> (Lsn, Lsn) {
-        match &self.segment {
-            Some(Segment { number, synced, end, .. }) => (Lsn::new(*number, *synced), Lsn::new(*number, *end)),
-            None => (self.opened_at, self.opened_at),
-        }
+    /// Everything below this is on the disk.
+    pub(super) fn durable(&self) -> Lsn {
+        self.segment.as_ref().map_or(self.opened_at, |segment| Lsn::new(segment.number, segment.synced))
     }
 
     /// Bytes of records that are not known to be on the disk.

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use waltool::vfs::{Access, Disk, Rights, Stat, Vfs, VfsFile};
 
@@ -43,18 +43,18 @@ impl Between {
 
     /// The call has come.
     pub fn happened(&self) -> bool {
-        self.moment.lock().unwrap().left == 0
+        self.moment.lock().unwrap_or_else(PoisonError::into_inner).left == 0
     }
 
     fn call(&self) -> &Disk {
-        let mut moment = self.moment.lock().unwrap();
-        moment.left = match moment.left {
-            1 => {
-                (moment.act)();
-                moment.again.unwrap_or(0)
-            }
-            left => left.saturating_sub(1),
-        };
+        // It may be that what happens is a panic.
+        let mut moment = self.moment.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = moment.left == 1;
+        moment.left = if now { moment.again.unwrap_or(0) } else { moment.left.saturating_sub(1) };
+        if now {
+            (moment.act)();
+        }
+        drop(moment);
         &self.disk
     }
 
