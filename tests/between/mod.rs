@@ -1,5 +1,7 @@
 //! A disk on which something happens before a call of one's choice: whatever another program might do just then.
 
+#![allow(dead_code)] // each test uses a part of it
+
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
