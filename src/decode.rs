@@ -5,7 +5,7 @@ use std::any::Any;
 use std::ops::Range;
 
 use crate::span::{Fault, Gap, Piece};
-use crate::tally::Tally;
+use crate::tally::{Tally, Unproven};
 
 /// A segment's bytes from `offset` on, as far as they were read.
 #[derive(Clone, Copy, Debug)]
@@ -159,14 +159,12 @@ pub struct Commit {
 }
 
 /// What damaged bytes still say. See [`Decode::testimony`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Testimony {
     /// The highest promise in them, as an offset in the segment; 0 is none.
     pub durable: u64,
-    /// Intact commits in them that it does not cover.
-    pub commits: u64,
-    /// Where the last of these ends.
-    pub end: u64,
+    /// Where the intact commits in them end that count as transactions.
+    pub commits: Unproven,
     /// All intact commits in them.
     pub hidden: Hidden,
 }

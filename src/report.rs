@@ -224,6 +224,7 @@ impl Report {
             self.current = Current::new(span.segment, self.format.commits_promise());
         }
         self.current.seen = self.current.seen.max(span.end());
+        let claims = found.claims.count(0);
         match span.kind {
             Kind::Padding | Kind::Record(_) => {}
             Kind::Header => self.header(found),
@@ -237,10 +238,10 @@ impl Report {
                 self.fault(span);
                 self.hide(&found.hidden);
                 if self.format.commits_promise() {
-                    self.tally().claim(found.claims, found.claims_end);
+                    self.tally().claim(&found.claims);
                     self.tally().promise(found.durable);
                 } else if matches!(span.kind, Kind::Torn(_)) {
-                    self.undecided += found.claims;
+                    self.undecided += claims;
                 }
                 if found.record.is_none() {
                     self.current.behind.floor = span.end();
@@ -250,7 +251,7 @@ impl Report {
         if let Some(record) = &found.record {
             self.tally().add(&record.meta, span.end());
         }
-        self.follow_leftover(&span, found.claims);
+        self.follow_leftover(&span, claims);
     }
 
     /// Takes note where a rolled-back transaction's rest begins, goes on, or turns out to be none.

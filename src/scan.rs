@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::format::Record;
 use crate::log::Log;
 use crate::span::{Fault, Kind, Piece, Span};
-use crate::tally::Tally;
+use crate::tally::{Tally, Unproven};
 use crate::window::{WINDOW, Window};
 use doubt::{Body, Doubt, Item};
 use look::Looks;
@@ -35,7 +35,7 @@ const PIECES_MAX: usize = 64 * 1024;
 const HOLE_MIN: u64 = 1024 * 1024;
 
 /// A span, with what it holds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Found<'a> {
     /// The bytes' place and kind.
     pub span: Span,
@@ -45,10 +45,8 @@ pub struct Found<'a> {
     pub header: Option<&'a [u8]>,
     /// A promise by a header, or by a commit inside damage: everything below this offset of the segment had reached the disk.
     pub durable: u64,
-    /// In damage: places that call themselves commits.
-    pub claims: u64,
-    /// Where the last of these ends.
-    pub claims_end: u64,
+    /// In damage: where what calls itself a commit ends.
+    pub claims: Unproven,
     /// By a header: the number of the first transaction behind it; 0 where it does not say.
     pub transaction: u64,
     /// In damage: intact commits that it hides.
@@ -63,8 +61,7 @@ impl Found<'_> {
             record: None,
             header: None,
             durable: 0,
-            claims: 0,
-            claims_end: 0,
+            claims: Unproven::default(),
             transaction: 0,
             hidden: Hidden::default(),
         }
@@ -271,7 +268,6 @@ impl<'l> Scan<'l> {
         let mut found = Found {
             durable: item.durable,
             claims: item.claims,
-            claims_end: item.claims_end,
             transaction: item.transaction,
             hidden: item.hidden,
             ..Found::of(item.span)
@@ -391,16 +387,12 @@ impl<'l> Scan<'l> {
             Class::Stale => return self.doubted(Item::new(span(Kind::Stale), Body::None)),
             Class::Unwritten => return self.doubted(Item::new(span(Kind::Unwritten), Body::None)),
             Class::Damage { fault, claims_commit } => {
-                let Testimony { durable, commits, end, hidden } = self.decoder.testimony();
+                let Testimony { durable, commits: mut claims, hidden } = self.decoder.testimony();
                 let item = Item::new(span(Kind::Damage(fault)), Body::None);
-                let claims_end = if claims_commit { item.span.end() } else { end };
-                return self.doubted(Item {
-                    claims: commits + u64::from(claims_commit),
-                    claims_end,
-                    durable,
-                    hidden,
-                    ..item
-                });
+                if claims_commit {
+                    claims.push(item.span.end());
+                }
+                return self.doubted(Item { claims, durable, hidden, ..item });
             }
             Class::Newer { what, value } => {
                 let path = self.log.segment_path(self.segment).into();

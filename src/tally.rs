@@ -91,11 +91,9 @@ impl Tally {
         }
     }
 
-    /// Counts what calls itself a commit inside damage that ends at `end`, in a format whose commits promise.
-    pub fn claim(&mut self, count: u64, end: u64) {
-        for _ in 0..count {
-            self.unproven.push(end);
-        }
+    /// Takes note of what calls itself a commit inside damage, in a format whose commits promise.
+    pub fn claim(&mut self, claims: &Unproven) {
+        self.unproven.append(claims.clone());
     }
 
     /// Commits that no promise covers.
@@ -158,8 +156,9 @@ impl Unproven {
         older.sum::<u64>() + ends.count() as u64
     }
 
+    /// A commit that ends at `end`.
     #[inline]
-    fn push(&mut self, end: u64) {
+    pub(crate) fn push(&mut self, end: u64) {
         self.ends.push_back(end);
         if self.ends.len() > KEPT_MAX
             && let Some(oldest) = self.ends.pop_front()
@@ -181,7 +180,8 @@ impl Unproven {
         }
     }
 
-    fn append(&mut self, next: Unproven) {
+    /// With those of the part that follows.
+    pub(crate) fn append(&mut self, next: Unproven) {
         if !next.older.is_empty() {
             for end in std::mem::take(&mut self.ends) {
                 self.push_block(Block { end: end.next_multiple_of(BLOCK), commits: 1 });

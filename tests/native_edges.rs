@@ -260,3 +260,61 @@ fn promises_hidden_by_a_hit_header_are_heard() {
     }
     assert_eq!(heard, 8192 + 49 * (136 + 48));
 }
+
+#[test]
+fn commits_in_damage_are_proven_as_far_as_a_promise_reaches() {
+    let mut bench = Bench::new();
+    let ends: Vec<u64> = (0..4)
+        .map(|_| {
+            bench.write(0, &pattern(100, 1));
+            bench.commit()
+        })
+        .collect();
+    bench.promise_to(ends[1]);
+    bench.write(0, &pattern(40_000, 1));
+    bench.commit();
+    let report = bench.disk().zero(0, 8192..8200).report();
+    assert_eq!(report.verdict(), Verdict::Corrupt);
+    assert_eq!(report.undecided, 3, "the third, the fourth and the fifth");
+}
+
+#[test]
+fn a_mark_of_closing_in_damage_is_no_transaction() {
+    let mut bench = Bench::new();
+    bench.write(0, &pattern(100, 1));
+    bench.commit();
+    bench.promise();
+    bench.close();
+    let report = bench.disk().zero(0, 8192..8200).report();
+    assert_eq!((report.verdict(), report.undecided), (Verdict::Corrupt, 0));
+}
+
+#[test]
+fn after_damage_the_transaction_is_known_from_its_commit_on() {
+    let mut bench = Bench::new();
+    for _ in 0..3 {
+        bench.write(0, &pattern(100, 1));
+        bench.commit();
+    }
+    bench.write(0, &pattern(40_000, 1));
+    bench.set_len(1);
+    bench.commit();
+    bench.write(0, &pattern(100, 1));
+    bench.commit();
+    let records = bench.disk().zero(0, 8192..32768).scan().records;
+    let transactions: Vec<_> = records.iter().map(|record| (record.kind, record.meta.transaction)).collect();
+    assert_eq!(transactions, [("write", 0), ("setlen", 0), ("commit", 4), ("write", 5), ("commit", 5)]);
+}
+
+#[test]
+fn a_flipped_bit_of_a_header_is_put_back_however_many_there_are() {
+    let mut bench = Bench::new();
+    let mut places = vec![RECORDS_START as u64];
+    for _ in 0..100 {
+        bench.write(0, &pattern(100, 1));
+        places.push(bench.commit());
+    }
+    let disk = places[..100].iter().fold(bench.disk(), |disk, &place| disk.flip(0, place + 9, 3));
+    let report = disk.report();
+    assert_eq!((report.fault_count, report.beyond.records), (100, 100));
+}

@@ -211,7 +211,7 @@ impl Selection {
         if let Some(first) = self.first_piece.take().filter(|first| first.segment == span.segment) {
             (span.offset, span.len) = (first.offset, span.end() - first.offset);
         }
-        self.record(&Found { span, ..*found }, format, print);
+        self.record(&Found { span, ..found.clone() }, format, print);
     }
 
     /// A record was printed, or none has to be met first.

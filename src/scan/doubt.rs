@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use crate::decode::{Hidden, Meta};
 use crate::span::{Fault, Kind, Span};
+use crate::tally::Unproven;
 
 /// A span on its way out, with where its bytes are.
 #[derive(Clone, Debug)]
 pub(super) struct Item {
     pub(super) span: Span,
     pub(super) body: Body,
-    pub(super) claims: u64,
-    pub(super) claims_end: u64,
+    pub(super) claims: Unproven,
     pub(super) durable: u64,
     pub(super) transaction: u64,
     pub(super) hidden: Hidden,
@@ -19,7 +19,8 @@ pub(super) struct Item {
 
 impl Item {
     pub(super) fn new(span: Span, body: Body) -> Self {
-        Self { span, body, claims: 0, claims_end: 0, durable: 0, transaction: 0, hidden: Hidden::default() }
+        let (claims, hidden) = (Unproven::default(), Hidden::default());
+        Self { span, body, claims, durable: 0, transaction: 0, hidden }
     }
 
     /// What stands from here on may be sound, whatever stands before it.
@@ -28,10 +29,9 @@ impl Item {
     }
 
     /// Takes in the neighbour behind it.
-    fn absorb(&mut self, next: &Item) {
+    fn absorb(&mut self, next: Item) {
         self.span.len += next.span.len;
-        self.claims += next.claims;
-        self.claims_end = self.claims_end.max(next.claims_end);
+        self.claims.append(next.claims);
         self.durable = self.durable.max(next.durable);
         self.hidden.join(next.hidden);
     }
@@ -77,7 +77,7 @@ impl Doubt {
             self.collapse();
         }
         match self.0.last_mut() {
-            Some(last) if last.span.kind.name() == item.span.kind.name() && !item.begins_anew() => last.absorb(&item),
+            Some(last) if last.span.kind.name() == item.span.kind.name() && !item.begins_anew() => last.absorb(item),
             _ => self.0.push(item),
         }
     }
@@ -90,7 +90,7 @@ impl Doubt {
         });
         let fault = fault.unwrap_or(Fault::Hole);
         let joined = self.0.drain(..).reduce(|mut all, item| {
-            all.absorb(&item);
+            all.absorb(item);
             all
         });
         self.0.extend(joined.map(|mut item| {

@@ -217,9 +217,18 @@ impl Decoder {
     #[inline]
     fn record(&mut self, input: &Input<'_>) -> Result<Step, Need> {
         let intact = self.header_here(input).and_then(|header| Some((header, body(input, &header)?)));
-        let Some((header, body)) = intact else { return self.explain(input) };
-        let payload = &body[..header.len.into()];
-        Ok(Step { len: header.total_len(), class: self.accept_record(input.offset, &header, payload) })
+        let step = match intact {
+            Some((header, body)) => {
+                let payload = &body[..header.len.into()];
+                Step { len: header.total_len(), class: self.accept_record(input.offset, &header, payload) }
+            }
+            None => self.explain(input)?,
+        };
+        if step.class.is_doubtful() {
+            // What is damaged, or looks as if it had never been written, may have been a commit.
+            self.transaction = 0;
+        }
+        Ok(step)
     }
 
     /// What stands here, if it is not an intact record that is wholly at hand.
@@ -252,7 +261,6 @@ impl Decoder {
         }
         if self.holds_another(input, len)? {
             let (stored, computed) = (header.payload_crc.into(), payload_crc(&record[RECORD_HEADER..]).into());
-            self.transaction = 0;
             return self.rest_is_damage(input, Fault::Checksum { stored, computed, flip: None });
         }
         Ok(self.bad_payload(input.offset, &header, payload_crc(&record[RECORD_HEADER..])))

@@ -20,7 +20,6 @@ const STRETCH: usize = 64;
 impl Decoder {
     #[cold]
     pub(super) fn bad_payload(&mut self, offset: u64, header: &RecordHeader, computed: u32) -> Step {
-        self.transaction = 0;
         let len = header.total_len();
         let covered = len - RECORD_HEADER;
         let place = self.search(|| bitflip::crc32(covered, header.payload_crc, computed));
@@ -43,7 +42,6 @@ impl Decoder {
     /// A record of which one bit of the header is wrong: it is damage, and its length can be believed.
     pub(super) fn mended(&mut self, input: &Input<'_>, header: &RecordHeader, fault: Fault) -> Result<Step, Need> {
         let record = input.upto(header.total_len())?;
-        self.transaction = 0;
         self.testimony = Testimony {
             durable: commit(input, header).map_or(0, |commit| commit.durable_off.into()),
             ..Testimony::default()
@@ -62,7 +60,8 @@ impl Decoder {
             None => Fault::Cut { need: RECORD_HEADER as u64, have: rest.len() as u64 },
             Some(RecordFault::Checksum { stored, computed }) => {
                 let covered = RECORD_HEADER - 4;
-                let place = self.search(|| bitflip::crc32(covered, stored, computed));
+                // So few bytes that no number of searches matters.
+                let place = bitflip::crc32(covered, stored, computed);
                 let fault = checksum_fault(stored, computed, place, input.offset, covered);
                 if let Some(header) = fault.flip().and_then(|flip| self.mend(input, flip)) {
                     return self.mended(input, &header, fault);
@@ -73,7 +72,6 @@ impl Decoder {
             Some(RecordFault::Kind) => Fault::Type(0),
             Some(RecordFault::Magic(_) | RecordFault::Reserved(_)) => Fault::Reserved,
         };
-        self.transaction = 0;
         self.rest_is_damage(input, fault)
     }
 
@@ -86,7 +84,6 @@ impl Decoder {
             self.limit = self.limit_by_next();
             return self.step(input);
         }
-        self.transaction = 0;
         let fault = match self.nonce {
             Some(nonce) if nonce != header.nonce => {
                 Fault::Identity { found: header.nonce.into(), expected: nonce.into() }
@@ -117,7 +114,6 @@ impl Decoder {
     /// promises had been synced.
     pub(super) fn hidden(&self, input: &Input<'_>) -> Testimony {
         let mut testimony = Testimony::default();
-        let mut ends = Vec::new();
         for at in places(input.bytes) {
             let here = input.skip(at);
             if here.bytes.get(record::KIND) != Some(&RecordKind::Commit.into()) {
@@ -129,16 +125,17 @@ impl Decoder {
                 continue;
             };
             testimony.durable = testimony.durable.max(commit.durable_off.into());
-            ends.push(here.offset + header.total_len() as u64);
+            let counts = header.flags & CLOSE == 0;
+            if counts {
+                testimony.commits.push(here.offset + header.total_len() as u64);
+            }
             let first = u64::from(commit.first_off);
             testimony.hidden.join(Hidden {
                 opening: Opening { transaction: commit.transaction, first },
-                last: if header.flags & CLOSE == 0 { commit.transaction } else { 0 },
+                last: if counts { commit.transaction } else { 0 },
                 records: first.checked_sub(input.offset).and_then(|from| self.records(input, from, at)).unwrap_or(0),
             });
         }
-        testimony.commits = ends.iter().filter(|&&end| end > testimony.durable).count() as u64;
-        testimony.end = ends.last().copied().unwrap_or(0);
         testimony
     }
 
