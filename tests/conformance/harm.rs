@@ -1,4 +1,5 @@
-//! Logs and what may happen to them: what a disk does, what a person does, and what nobody but a forger does, with checksums that are right.
+//! Logs and what may happen to them: what a disk does, what a person does, and what nobody but a forger does, who gets
+//! the checksums right.
 
 use waltool::checksum::crc32;
 use waltool::formats::native::layout::{HEADER_LEN, RECORD_HEADER, RECORD_MAGIC, RECORDS_START, TWIN};

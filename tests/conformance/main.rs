@@ -1,8 +1,8 @@
-//! Two readers of one document: `walt1.py`, which was written from `docs/formats/native.md` alone, and this library. They must agree on every
-//! native fixture, and on logs that are damaged or forged by chance. Where they differ, one of the two is wrong, or the document does
-//! not say what is right.
+//! Two readers of one document: `walt1.py`, written from `docs/formats/native.md` alone, and this library. They must
+//! agree on every native fixture, and on logs that are damaged or forged by chance. Where they differ, one of the two
+//! is wrong, or the document does not say what is right.
 //!
-//! `WALTOOL_CASES` sets the number of damaged logs (4,000), `WALTOOL_SEED` the seed of the first. A failure prints the seed of its log:
+//! `WALTOOL_CASES` sets the number of damaged logs (4,000), `WALTOOL_SEED` the seed of the first. A failure prints it:
 //! `WALTOOL_SEED=4711 WALTOOL_CASES=1 cargo test --test conformance`.
 
 #[macro_use]
@@ -60,7 +60,8 @@ fn read(path: &Path) -> Result<Vec<Value>> {
             let transaction = (record.meta.transaction > 0).then_some(record.meta.transaction);
             let kind = log.format().kind(&record);
             records.push(json!({
-                "file": file(span.segment), "offset": span.offset, "len": span.len, "kind": kind, "transaction": transaction
+                "file": file(span.segment), "offset": span.offset, "len": span.len,
+                "kind": kind, "transaction": transaction,
             }));
         }
     }
