@@ -21,7 +21,15 @@ const TRIES: usize = 16;
 /// It belongs to the process that took it. A child of `fork` has a copy of it: there it holds nothing, and dropping it leaves the
 /// parent's lock alone.
 #[must_use]
-pub struct Held(Option<Locked>);
+pub struct Held(State);
+
+enum State {
+    /// There is nothing that a writer would lock.
+    Free,
+    /// There was no file to lock.
+    Absent(PathBuf),
+    Locked(Locked),
+}
 
 struct Locked {
     file: Box<dyn VfsFile>,
@@ -32,45 +40,55 @@ struct Locked {
 impl Held {
     fn of(file: Box<dyn VfsFile>, path: &Path) -> io::Result<Self> {
         let name = Named::of(&*file, path)?;
-        Ok(Self(Some(Locked { file, name, process: getpid() })))
+        Ok(Self(State::Locked(Locked { file, name, process: getpid() })))
     }
 
     /// A lock is really held: a writer would have been noticed, and none can begin while [`check`](Self::check) succeeds.
     pub fn holds(&self) -> bool {
-        self.0.as_ref().is_some_and(Locked::is_ours)
+        matches!(&self.0, State::Locked(locked) if locked.is_ours())
     }
 
     /// This is the process that took the lock, not a child of it. Costs one system call.
     pub fn is_ours(&self) -> bool {
-        self.0.as_ref().is_none_or(Locked::is_ours)
+        match &self.0 {
+            State::Locked(locked) => locked.is_ours(),
+            State::Free | State::Absent(_) => true,
+        }
     }
 
-    /// What happened to the name of the locked file since, if it leads elsewhere now: then the lock keeps nobody away. Where nothing
-    /// was there to lock, nothing can happen to it.
+    /// What happened to the name of the locked file since, if it leads elsewhere now: then the lock keeps nobody away.
     ///
     /// # Errors
     /// [`Error::Read`] where that cannot be told.
     pub fn lost(&self, disk: &dyn Vfs) -> Result<Option<Lost>> {
-        self.0.as_ref().map_or(Ok(None), |locked| locked.name.lost(disk))
+        match &self.0 {
+            State::Free => Ok(None),
+            State::Locked(locked) => locked.name.lost(disk),
+            State::Absent(path) => match disk.stat(path) {
+                Ok(_) => Ok(Some(Lost::Created)),
+                Err(error) if is_absent(&error) => Ok(None),
+                Err(cause) => Err(Error::read(path, cause)),
+            },
+        }
     }
 
     /// Looks whether the lock still keeps others away. Whoever changes a file under a lock asks right before the change.
     ///
     /// # Errors
-    /// [`Error::Refused`] where it does not: in a child of the process that took it, and where the locked file lost its name.
-    /// [`Error::Read`].
+    /// [`Error::Refused`] where it does not: in a child of the process that took it, and where the locked file lost its name, or where
+    /// there was none and now is. [`Error::Read`].
     pub fn check(&self, disk: &dyn Vfs) -> Result<()> {
-        let Some(Locked { name, .. }) = &self.0 else { return Ok(()) };
+        let path = match &self.0 {
+            State::Free => return Ok(()),
+            State::Absent(path) => path,
+            State::Locked(locked) => &locked.name.path,
+        };
         if !self.is_ours() {
-            return Err(Error::refused(
-                &name.path,
-                "the lock on it belongs to the process that this one was forked from",
-            ));
+            return Err(Error::refused(path, "the process that this one was forked from has locked it, not this one"));
         }
         self.lost(disk)?.map_or(Ok(()), |lost| {
-            let why =
-                format!("it {lost} while it was locked, so another program may be at work; run the command again");
-            Err(Error::refused(&name.path, why))
+            let why = format!("it {lost} meanwhile, so another program may be at work; run the command again");
+            Err(Error::refused(path, why))
         })
     }
 }
@@ -98,6 +116,8 @@ pub enum Lost {
     Gone,
     /// Another file has it.
     Replaced,
+    /// Nothing had it, and something has it now.
+    Created,
 }
 
 impl fmt::Display for Lost {
@@ -105,6 +125,7 @@ impl fmt::Display for Lost {
         f.write_str(match self {
             Self::Gone => "was removed or renamed",
             Self::Replaced => "was replaced by another file",
+            Self::Created => "was created",
         })
     }
 }
@@ -137,12 +158,14 @@ impl Named {
         match disk.stat(&self.path) {
             Ok(stat) if stat.id == self.id => Ok(None),
             Ok(_) => Ok(Some(Lost::Replaced)),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                Ok(Some(Lost::Gone))
-            }
+            Err(error) if is_absent(&error) => Ok(Some(Lost::Gone)),
             Err(cause) => Err(Error::read(&self.path, cause)),
         }
     }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Takes the lock as a writer of the log does: the file is created if need be.
@@ -151,7 +174,13 @@ impl Named {
 /// [`Error::Refused`] while another has it; [`Error::Write`].
 pub fn own(disk: &dyn Vfs, path: &Path) -> Result<Held> {
     let failed = |cause| Error::write(path, "lock", cause);
-    take(disk, path, failed, || disk.open(path, Access::Lock).map(Some).map_err(failed), |file| file.try_lock())
+    let open = || disk.open(path, Access::Lock).map(Opened::File).map_err(failed);
+    take(disk, path, failed, open, |file| file.try_lock())
+}
+
+enum Opened {
+    File(Box<dyn VfsFile>),
+    Nothing(State),
 }
 
 /// Locks the file that `open` gives. Between the two it may have lost its name, and a lock on a file without one keeps nobody away: then
@@ -160,11 +189,14 @@ fn take(
     disk: &dyn Vfs,
     path: &Path,
     failed: impl Fn(io::Error) -> Error,
-    open: impl Fn() -> Result<Option<Box<dyn VfsFile>>>,
+    open: impl Fn() -> Result<Opened>,
     lock: impl Fn(&dyn VfsFile) -> io::Result<bool>,
 ) -> Result<Held> {
     for _ in 0..TRIES {
-        let Some(file) = open()? else { return Ok(Held(None)) };
+        let file = match open()? {
+            Opened::File(file) => file,
+            Opened::Nothing(state) => return Ok(Held(state)),
+        };
         if !lock(&*file).map_err(&failed)? {
             return Err(held(path));
         }
@@ -182,7 +214,7 @@ fn take(
 /// [`Error::Refused`] while a writer holds it; [`Error::Read`].
 pub fn hold(disk: &dyn Vfs, lock: &Lock) -> Result<Held> {
     match lock {
-        Lock::None => Ok(Held(None)),
+        Lock::None => Ok(Held(State::Free)),
         Lock::Flock(path) => flock(disk, path),
         Lock::Record { path, start, len } => record(disk, path, *start, *len),
     }
@@ -191,8 +223,8 @@ pub fn hold(disk: &dyn Vfs, lock: &Lock) -> Result<Held> {
 fn flock(disk: &dyn Vfs, path: &Path) -> Result<Held> {
     let failed = |cause| Error::read(path, cause);
     let open = || match disk.open(path, Access::Read) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        other => other.map(Some).map_err(failed),
+        Err(error) if is_absent(&error) => Ok(Opened::Nothing(State::Absent(path.into()))),
+        other => other.map(Opened::File).map_err(failed),
     };
     take(disk, path, failed, open, |file| file.try_lock())
 }
@@ -200,9 +232,10 @@ fn flock(disk: &dyn Vfs, path: &Path) -> Result<Held> {
 /// Record locks are the system's: on a disk that is not, there is nobody to lock against.
 fn record(disk: &dyn Vfs, path: &Path, start: u64, len: u64) -> Result<Held> {
     let open = || match disk.open(path, Access::Change) {
-        Ok(file) => Ok(file.real().is_some().then_some(file)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(_) => look(disk, path, start, len).map(|()| None),
+        Ok(file) if file.real().is_some() => Ok(Opened::File(file)),
+        Ok(_) => Ok(Opened::Nothing(State::Free)),
+        Err(error) if is_absent(&error) => Ok(Opened::Nothing(State::Absent(path.into()))),
+        Err(_) => look(disk, path, start, len).map(|()| Opened::Nothing(State::Free)),
     };
     take(disk, path, |cause| Error::read(path, cause), open, lock_all)
 }

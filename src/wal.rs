@@ -116,7 +116,8 @@ impl Wal {
         let found =
             recovery::recover(&disk, owner.folder(), options.target_id).map_err(|error| owner.all_shown(error))?;
         let writer = Writer::new(disk.clone(), owner.clone(), options.layout(), found.recovery.end);
-        let group = Group::new(path, disk.clone(), options.limits(), (found.last, found.time_ns), found.next, writer);
+        let last = (found.last, found.time_ns);
+        let group = Group::new(owner.clone(), disk.clone(), options.limits(), last, found.next, writer);
         Ok(Self { disk, group, recovery: found.recovery, checkpoints: Mutex::default(), owner })
     }
 

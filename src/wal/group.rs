@@ -7,11 +7,12 @@
 //! A leader whose batch is smaller than the last ones waits for the others, a third of a sync at most: threads that were just told of their
 //! commit are about to come back with the next.
 
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Durability;
 use super::error::Result;
 use super::meeting::{Access, Meeting};
+use super::owner::Owner;
 use super::records::{COMMIT_LEN, Records};
 use super::state::State;
 use super::sync::{AtomicU64, Ordering};
@@ -28,7 +29,7 @@ const BUFFER_MAX: usize = 256 * 1024;
 
 /// A log that is written, shared by threads.
 pub(super) struct Group {
-    path: PathBuf,
+    owner: Arc<Owner>,
     disk: Disk,
     limits: Limits,
     /// Where replay starts; changed with the lock held, read without it.
@@ -51,9 +52,9 @@ struct Waiting {
 }
 
 impl Group {
-    /// A log at `path` whose last commit is `last`, and which goes on with a segment of the header `first`.
+    /// A log of `owner` whose last commit is `last`, and which goes on with a segment of the header `first`.
     pub(super) fn new(
-        path: &Path,
+        owner: Arc<Owner>,
         disk: Disk,
         limits: Limits,
         last: (Lsn, u64),
@@ -62,8 +63,8 @@ impl Group {
     ) -> Self {
         let durable = writer.durable();
         let redo_lsn = AtomicU64::new(first.redo_lsn.0);
-        let state = State::new(path, Records::new(first, last), writer);
-        Self { path: path.into(), disk, limits, redo_lsn, meeting: Meeting::new(state, durable) }
+        let state = State::new(owner.given(), Records::new(first, last), writer);
+        Self { owner, disk, limits, redo_lsn, meeting: Meeting::new(state, durable) }
     }
 
     /// See [`Transaction::commit_with`](super::Transaction::commit_with).
@@ -72,9 +73,15 @@ impl Group {
         if fresh > SEGMENT_MAX {
             return Err(WriteError::SegmentFull { end: fresh, max: SEGMENT_MAX }.into());
         }
+        // A commit that waits for nothing costs too little to ask each time whether this is a child of fork. So whoever would have to wait asks, or to
+        // write: for the lock first, which a thread may hold that is not there.
+        if !self.meeting.is_free() {
+            self.owner.here()?;
+        }
         let (lsn, waiting) = self.meeting.with(|access| {
             access.check()?;
             while !access.records.has_room(changes, self.limits.segment) {
+                self.owner.here()?;
                 let mut turn = access.turn()?;
                 if !turn.records.has_room(changes, self.limits.segment) {
                     self.next_segment(&mut turn)?;
@@ -84,6 +91,7 @@ impl Group {
             if durability == Durability::Buffered && access.batch.bytes.len() < BUFFER_MAX {
                 return Ok((lsn, None));
             }
+            self.owner.here()?;
             let sync = durability == Durability::Durable || access.is_over(self.limits.unsynced);
             Ok::<_, super::WalError>((lsn, join(access, sync)?))
         })?;
@@ -107,7 +115,7 @@ impl Group {
     fn next_segment(&self, turn: &mut Turn<'_, '_>) -> Result<()> {
         turn.flush(true)?;
         let mut nonce = [0; 4];
-        self.disk.random(&mut nonce).map_err(|source| Error::read(&self.path, source))?;
+        self.disk.random(&mut nonce).map_err(|source| Error::read(self.owner.given(), source))?;
         let rotation = turn.records.next_segment(u32::from_le_bytes(nonce), self.disk.now_ns())?;
         turn.rotate(rotation)
     }

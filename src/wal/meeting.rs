@@ -49,6 +49,11 @@ impl Meeting {
         outcome.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
+    /// Nobody holds the lock at this moment.
+    pub(super) fn is_free(&self) -> bool {
+        self.state.try_lock().is_ok()
+    }
+
     pub(super) fn is_done(&self, batch: u64) -> bool {
         self.done.load(Ordering::Acquire) >= batch
     }

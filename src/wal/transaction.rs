@@ -96,9 +96,6 @@ impl<'w> Transaction<'w> {
     /// # Errors
     /// As [`commit`](Self::commit).
     pub fn commit_with(self, durability: Durability) -> Result<Lsn> {
-        if durability != Durability::Buffered {
-            self.wal.owner.here()?;
-        }
         self.wal.group.commit(&self.changes, durability)
     }
 }

@@ -4,6 +4,8 @@
 #[path = "../between/mod.rs"]
 mod between;
 
+mod commands;
+mod fork;
 mod interleaved;
 mod losses;
 mod paths;
