@@ -47,6 +47,8 @@ fn run(path: &str, night: &str) -> Result<()> {
     for (number, line) in new.iter().enumerate().filter(|(number, line)| old.get(*number) != Some(line)) {
         transaction.write((number * LINE) as u64, line.as_bytes());
     }
+    // Or the end of a longer file would stay behind the last line.
+    transaction.set_len((new.len() * LINE) as u64);
     transaction.commit()?;
     println!("night {night} is in"); // The log has it, on the disk. The file is as it was.
 

@@ -6,17 +6,23 @@
 //! A change in place stands between two statements in a [`sidecar`] of the target, for formats whose segments say which log they
 //! are of.
 
+pub mod content;
+mod known;
+mod made;
 pub mod sidecar;
 mod stated;
 mod survey;
 
+use std::cell::OnceCell;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use content::Content;
+pub(crate) use known::Known;
 pub use survey::{Stop, Survey, Until};
 
 use crate::decode::HEAD_LEN;
-use crate::durable::{self, Gather, Temp};
+use crate::durable::{self, Gather};
 use crate::error::{Error, Result};
 use crate::format::{Identity, Lock, Op, Record};
 use crate::locks::{self, Held};
@@ -25,7 +31,7 @@ use crate::report::Place;
 use crate::rights::{Origin, Source};
 use crate::scan::Scan;
 use crate::verdict::Verdict;
-use crate::vfs::{self, VfsFile};
+use crate::vfs::{self, Vfs, VfsFile};
 use sidecar::Slot;
 use survey::{Write, identity};
 
@@ -54,7 +60,11 @@ pub struct Replay<'l> {
     file: PathBuf,
     /// Kept open to the end: closing any handle of a file gives up this process's record locks on it.
     base: Option<(Box<dyn VfsFile>, u64)>,
+    /// What that holds, once it was read.
+    content: OnceCell<Content>,
     until: Until,
+    /// The log begins with its target empty.
+    holds_all: bool,
     /// The log's lock, where it is held already.
     writer: Option<&'l Held>,
     /// What the log's first header says, where the format keeps sidecars.
@@ -108,6 +118,10 @@ impl<'l> Replay<'l> {
         let said = identity.and_then(|_| sidecar::look(disk, &file).ok().flatten());
         let len = base.as_ref().map_or(0, |(_, len)| *len);
         let survey = Survey::of(log, until, (len, &head), said.map(|slot| slot.mark.high), progress)?;
+        if let (None, Some(_)) = (&base, survey.said.fact) {
+            // There was a file before the log.
+            return Err(Error::read(target, io::ErrorKind::NotFound.into()));
+        }
         if survey.len_max > target_max {
             let why = format!(
                 "the replay would make it {} bytes long, over {target_max}; --max-target-size BYTES permits more",
@@ -119,7 +133,9 @@ impl<'l> Replay<'l> {
             let why = format!("its first commit is at {}, behind what --until names", log.format().position(first));
             return Err(Error::refused(log.path(), why));
         }
-        Ok(Self { log, target: target.into(), file, base, until, writer: None, identity, said, survey })
+        let (content, holds_all) = (OnceCell::new(), begins_empty(log));
+        let target = target.into();
+        Ok(Self { log, target, file, base, content, until, holds_all, writer: None, identity, said, survey })
     }
 
     /// The caller is the writer of the log: it holds the lock itself, this one, and writes nothing until this is done.
@@ -184,24 +200,16 @@ impl<'l> Replay<'l> {
             _ => None,
         };
         let lock = self.writer.or(taken.as_ref());
-        let check = || lock.map_or(Ok(()), |lock| lock.check(disk));
         match (to, &self.base) {
-            (To::New(path), _) => self.to_temp(path, self.beside()?, progress)?.finish(Temp::place_new),
-            (To::Replace | To::InPlace, None) => {
-                let made = self.to_temp(&self.file, self.in_its_place()?, progress)?;
-                self.stated(to, || check().and_then(|()| made.finish(Temp::place_new)))
-            }
-            (To::Replace, Some(_)) => {
-                let made = self.to_temp(&self.file, self.in_its_place()?, progress)?;
-                self.stated(to, || check().and_then(|()| made.finish(Temp::replace)))
-            }
+            (To::New(path), _) => self.make(path, self.beside()?, progress)?.name(),
+            (To::Replace, _) | (To::InPlace, None) => Ok(self.make_in_place(progress)?.place(lock)?.applied),
             (To::InPlace, Some(_)) => {
                 let file = durable::open_for_change(disk, &self.file)?;
-                self.stated(to, || {
-                    check()?;
+                self.stated(to, |proves| {
+                    check(lock, disk)?;
                     let applied = self.apply(&*file, &self.file, progress)?;
                     durable::sync(&*file, &self.file)?;
-                    Ok(applied)
+                    Ok((applied, proves.then(|| Content::of(&*file, &self.file)).transpose()?))
                 })
             }
         }
@@ -235,17 +243,6 @@ impl<'l> Replay<'l> {
         let folder = self.log.is_folder().then(|| Source::at(disk, self.log.path())).transpose()?;
         Ok(Origin::Another(folder.iter().fold(segment, Source::within)))
     }
-
-    fn to_temp(&self, path: &Path, origin: Origin, progress: &mut dyn FnMut(u64)) -> Result<Finished> {
-        let temp = Temp::file(self.log.disk(), path, origin)?;
-        if let Some((file, len)) = &self.base {
-            let kept = if self.log.format().paged() { self.survey.len.min(*len) } else { *len };
-            durable::copy_prefix(&**file, &self.target, kept, temp.handle(), temp.path(), &mut |_| ())?;
-        }
-        let applied = self.apply(temp.handle(), temp.path(), progress)?;
-        Ok(Finished { temp, applied })
-    }
-
     fn apply(&self, file: &dyn VfsFile, path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Applied> {
         let Some(stop) = self.survey.stop else { return Ok(Applied::default()) };
         let mut applying = Applying {
@@ -293,6 +290,11 @@ impl<'l> Replay<'l> {
     }
 }
 
+/// Fails where the log's lock is no longer what others would ask for.
+fn check(lock: Option<&Held>, disk: &dyn Vfs) -> Result<()> {
+    lock.map_or(Ok(()), |lock| lock.check(disk))
+}
+
 /// A log that holds its target's whole history needs no target to begin with.
 fn begins_empty(log: &Log) -> bool {
     !log.format().paged() && log.segments().first().is_some_and(|segment| segment.number == Some(1))
@@ -302,17 +304,6 @@ fn head(file: &dyn VfsFile, len: u64) -> io::Result<Vec<u8>> {
     let mut head = vec![0; len.min(HEAD_LEN as u64) as usize];
     vfs::read_exact_at(file, &mut head, 0)?;
     Ok(head)
-}
-
-struct Finished {
-    temp: Temp,
-    applied: Applied,
-}
-
-impl Finished {
-    fn finish(self, place: fn(Temp) -> Result<()>) -> Result<Applied> {
-        place(self.temp).map(|()| self.applied)
-    }
 }
 
 /// The second reading.

@@ -68,14 +68,16 @@ pub use transaction::Transaction;
 
 use crate::durable;
 use crate::error::Error;
-use crate::format::Format;
+use crate::format::{Format, Role, Seen, TargetState};
 use crate::formats::native::Native;
 pub use crate::formats::native::encode::Entry;
 use crate::formats::native::layout::Lsn;
+use crate::replay::Content;
 use crate::vfs::{Disk, Kind, OPEN_FOLDER};
 use group::Group;
 use owner::Owner;
 use sync::Mutex;
+use transaction::Changes;
 use writer::Writer;
 
 /// A write-ahead log, open for writing. See the [module](self).
@@ -144,11 +146,28 @@ impl Wal {
     /// segment could not be removed: the checkpoint is on the disk, and the next one tries again, or the first after the next opening
     /// where it was the sync of a removal that failed.
     pub fn checkpoint(&self, applied: Lsn, target_len: u64) -> Result<()> {
+        self.checkpoint_with(applied, target_len, None)
+    }
+
+    fn checkpoint_with(&self, applied: Lsn, target_len: u64, state: Option<TargetState>) -> Result<()> {
         self.owner.here()?;
         // Commits wait while the group has its turn, and not while segments are removed.
         let mut removals = self.checkpoints.lock().unwrap_or_else(PoisonError::into_inner);
-        let redo_lsn = self.group.checkpoint(applied, target_len)?;
+        let redo_lsn = self.group.checkpoint(applied, target_len, state)?;
         self.remove_below(redo_lsn.segment(), &mut removals)
+    }
+
+    /// States that a file of this content, which has everything that is committed, is about to take the target's place. When it returns,
+    /// that is on the disk.
+    fn intend(&self, content: Content) -> Result<Lsn> {
+        self.owner.here()?;
+        let state = Some(TargetState { crc: content.crc, role: Role::Intent });
+        self.group.commit(&Changes::checkpoint(self.redo_lsn(), content.len, state), Durability::Durable)
+    }
+
+    /// As [`checkpoint`](Self::checkpoint), and states what the target is.
+    fn checkpoint_of(&self, applied: Lsn, content: Content, seen: Option<Seen>) -> Result<()> {
+        self.checkpoint_with(applied, content.len, Some(TargetState { crc: content.crc, role: Role::Fact(seen) }))
     }
 
     /// The lowest is removed first, and each removal is on the disk before the next, so that a crash leaves no gap.

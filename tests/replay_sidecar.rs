@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use logs::{Sqlite, change, native, native_of, native_target, refused, segment};
 use tempfile::TempDir;
 use waltool::formats::native::layout::{Lsn, SegmentHeader, TWIN};
-use waltool::replay::sidecar::{self, Mark, PAGE, Sidecar, State};
+use waltool::replay::sidecar::{self, Mark, PAGE, Proof, Sidecar, State};
 use waltool::replay::{Replay, TARGET_MAX, To, Until};
 use waltool::rights::Origin;
 use waltool::vfs::{self, Real};
@@ -36,7 +36,7 @@ fn said(target: &Path) -> Mark {
 
 fn clean(number: u64) -> Mark {
     let (applied, high) = (behind(number), behind(number));
-    Mark { state: State::Clean, log_id: [1; 16], target_id: [0; 16], applied, high }
+    Mark { state: State::Clean, log_id: [1; 16], target_id: [0; 16], applied, high, proof: Proof::None }
 }
 
 /// A log of five transactions and its target, empty and then replayed in place up to the commit of this number.
@@ -231,12 +231,12 @@ fn a_sidecar_that_is_damaged_in_both_slots_is_refused_and_in_one_is_not() {
 fn a_newer_sidecar_is_not_called_damaged() {
     let (_folder, log, target) = bench(3);
     change(&sidecar::path_of(&target), |bytes| {
-        bytes[8] = 2;
+        bytes[8] = 3;
         let sum = crc32fast::hash(&bytes[..124]).to_le_bytes();
         bytes[124..128].copy_from_slice(&sum);
     });
     let error = run(&log, &target, Until::End, To::InPlace).expect_err("newer");
-    assert!(matches!(error, Error::TooNew { what: "version", value: 2, .. }), "{error}");
+    assert!(matches!(error, Error::TooNew { what: "version", value: 3, .. }), "{error}");
 }
 
 #[test]

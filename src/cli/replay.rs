@@ -21,6 +21,9 @@ use crate::print::{Out, Size, Time, changes, quoted};
 /// SQLite's have none). Where there is such a file, a replay that replaces TARGET minds it too; with --output it forbids nothing.
 /// Without it, TARGET is taken at its word: it holds everything from before the log, and nothing behind the commit that is stopped at.
 /// The file belongs to TARGET as it is: copy and move them together, and remove it when you put another TARGET there.
+///
+/// Where LOG says what its target is (the library's DurableFile has it do so), and TARGET is that, the file is written for a replacement too.
+/// It then holds the length and checksum of the result, and the program that writes LOG accepts the replayed TARGET.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -6,17 +6,18 @@
 //!        | slot        | slot        |   each in a page of its own: a torn write takes one of them
 //!        +-------------+-------------+
 //!
-//! slot   0      8     10      12  16        24       40          56        64     72        124   128   4096
-//!        +------+-----+-------+---+---------+--------+-----------+---------+------+---------+-----+-----+
-//!        |magic | ver | state | 0 |sequence | log id | target id | applied | high | 0       | CRC | 0   |
-//!        +------+-----+-------+---+---------+--------+-----------+---------+------+---------+-----+-----+
+//! slot   0      8     10      12      16        24       40          56        64     72    80    84   124   128   4096
+//!        +------+-----+-------+-------+---------+--------+-----------+---------+------+-----+-----+----+-----+-----+
+//!        |magic | ver | state |proven |sequence | log id | target id | applied | high | len | CRC | 0  | CRC | 0   |
+//!        +------+-----+-------+-------+---------+--------+-----------+---------+------+-----+-----+----+-----+-----+
 //! ```
 //!
 //! Little-endian. A slot is valid if and only if
 //! 1. bytes 0..8 are [`MAGIC`];
 //! 2. bytes 124..128 are the CRC-32 of bytes 0..124;
-//! 3. the version is [`VERSION`] (else it is newer than this code, not broken);
-//! 4. bytes 12..16, 72..124 and 128..4096 are zero;
+//! 3. the version is at most [`VERSION`], and not 0 (else it is newer than this code, not broken);
+//! 4. bytes 84..124 and 128..4096 are zero; in version 1 the field at 12 and bytes 72..84 too; in version 2 the field at 12 is 1, and in the
+//!    state replaying bytes 72..84 are zero;
 //! 5. the sequence number is odd in the first slot; even, and not 0, in the second;
 //! 6. the state is 1 (replaying) and `applied` is at most `high`, or it is 2 (clean) and they are equal.
 //!
@@ -27,6 +28,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::Content;
 use crate::durable::{self, Temp};
 use crate::error::{Error, Result};
 use crate::rights::Origin;
@@ -35,8 +37,8 @@ use crate::{bytes, checksum};
 
 /// The first bytes of a slot. The high bit and the line end inside show damage by a transfer in text mode.
 pub const MAGIC: [u8; 8] = *b"\x89WALA\r\n\x1a";
-/// The version written and read here.
-pub const VERSION: u16 = 1;
+/// The highest version read here. Each slot has the lowest that can say it.
+pub const VERSION: u16 = 2;
 /// What a slot has to itself: no write and no bad sector takes both.
 pub const PAGE: usize = 4096;
 /// The length of a sidecar.
@@ -48,16 +50,18 @@ mod slot {
     pub const MAGIC: Range<usize> = 0..8;
     pub const VERSION: Range<usize> = 8..10;
     pub const STATE: Range<usize> = 10..12;
-    pub const ZERO_A: Range<usize> = 12..16;
+    pub const PROVEN: Range<usize> = 12..16;
     pub const SEQUENCE: Range<usize> = 16..24;
     pub const LOG_ID: Range<usize> = 24..40;
     pub const TARGET_ID: Range<usize> = 40..56;
     pub const APPLIED: Range<usize> = 56..64;
     pub const HIGH: Range<usize> = 64..72;
-    pub const ZERO_B: Range<usize> = 72..124;
+    pub const LEN: Range<usize> = 72..80;
+    pub const CONTENT_CRC: Range<usize> = 80..84;
+    pub const ZERO_A: Range<usize> = 84..124;
     pub const CHECKED: Range<usize> = 0..124;
     pub const CRC: Range<usize> = 124..128;
-    pub const ZERO_C: Range<usize> = 128..super::PAGE;
+    pub const ZERO_B: Range<usize> = 128..super::PAGE;
 }
 
 /// Whether the target is at rest.
@@ -88,6 +92,17 @@ impl State {
     }
 }
 
+/// What was compared with the log's own statements about its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Nothing: the log makes none, or the target was in no state of it.
+    None,
+    /// Before the replay the target was in a state of the log.
+    Before,
+    /// So it was, and the replay made this of it.
+    After(Content),
+}
+
 /// What is said of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
@@ -101,6 +116,8 @@ pub struct Mark {
     pub applied: u64,
     /// The target holds nothing of the log from this LSN on.
     pub high: u64,
+    /// What shows that it is the log's target.
+    pub proof: Proof,
 }
 
 /// A mark as it stands in a sidecar.
@@ -124,16 +141,22 @@ impl Slot {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let Mark { state, log_id, target_id, applied, high } = self.mark;
+        let Mark { state, log_id, target_id, applied, high, proof } = self.mark;
         let mut page = vec![0; PAGE];
+        let version: u16 = if proof == Proof::None { 1 } else { VERSION };
         page[slot::MAGIC].copy_from_slice(&MAGIC);
-        page[slot::VERSION].copy_from_slice(&VERSION.to_le_bytes());
+        page[slot::VERSION].copy_from_slice(&version.to_le_bytes());
         page[slot::STATE].copy_from_slice(&state.number().to_le_bytes());
         page[slot::SEQUENCE].copy_from_slice(&self.sequence.to_le_bytes());
         page[slot::LOG_ID].copy_from_slice(&log_id);
         page[slot::TARGET_ID].copy_from_slice(&target_id);
         page[slot::APPLIED].copy_from_slice(&applied.to_le_bytes());
         page[slot::HIGH].copy_from_slice(&high.to_le_bytes());
+        page[slot::PROVEN].copy_from_slice(&u32::from(proof != Proof::None).to_le_bytes());
+        if let Proof::After(Content { len, crc }) = proof {
+            page[slot::LEN].copy_from_slice(&len.to_le_bytes());
+            page[slot::CONTENT_CRC].copy_from_slice(&crc.to_le_bytes());
+        }
         let sum = checksum::crc32(&page[slot::CHECKED]);
         page[slot::CRC].copy_from_slice(&sum.to_le_bytes());
         page
@@ -145,23 +168,31 @@ impl Slot {
             return Err(Fault::Broken);
         }
         let version = bytes::u16_le(&page[slot::VERSION]);
-        if version != VERSION {
+        if !(1..=VERSION).contains(&version) {
             return Err(Fault::Newer(version));
         }
         let number = bytes::u16_le(&page[slot::STATE]);
         let state = State::ALL.into_iter().find(|state| state.number() == number).ok_or(Fault::Broken)?;
         let sequence = bytes::u64_le(&page[slot::SEQUENCE]);
         let (applied, high) = (bytes::u64_le(&page[slot::APPLIED]), bytes::u64_le(&page[slot::HIGH]));
-        let zero = [slot::ZERO_A, slot::ZERO_B, slot::ZERO_C].into_iter().all(|zero| bytes::all_zero(&page[zero]));
+        let content = Content { len: bytes::u64_le(&page[slot::LEN]), crc: bytes::u32_le(&page[slot::CONTENT_CRC]) };
+        let proof = match (version, bytes::u32_le(&page[slot::PROVEN]), state) {
+            (1, 0, _) => Proof::None,
+            (2, 1, State::Replaying) => Proof::Before,
+            (2, 1, State::Clean) => Proof::After(content),
+            _ => return Err(Fault::Broken),
+        };
+        let has_content = matches!(proof, Proof::After(_)) || content == Content { len: 0, crc: 0 };
+        let zero = [slot::ZERO_A, slot::ZERO_B].into_iter().all(|zero| bytes::all_zero(&page[zero]));
         let in_order = match state {
             State::Replaying => applied <= high,
             State::Clean => applied == high,
         };
-        if !zero || !in_order || sequence == 0 || Self::page(sequence) != index {
+        if !zero || !has_content || !in_order || sequence == 0 || Self::page(sequence) != index {
             return Err(Fault::Broken);
         }
         let (log_id, target_id) = (id(&page[slot::LOG_ID]), id(&page[slot::TARGET_ID]));
-        Ok(Self { sequence, mark: Mark { state, log_id, target_id, applied, high } })
+        Ok(Self { sequence, mark: Mark { state, log_id, target_id, applied, high, proof } })
     }
 }
 
@@ -289,8 +320,14 @@ impl Sidecar {
 mod tests {
     use super::*;
 
-    const MARK: Mark =
-        Mark { state: State::Replaying, log_id: [1; 16], target_id: [2; 16], applied: 1 << 32, high: 5 << 32 };
+    const MARK: Mark = Mark {
+        state: State::Replaying,
+        log_id: [1; 16],
+        target_id: [2; 16],
+        applied: 1 << 32,
+        high: 5 << 32,
+        proof: Proof::None,
+    };
 
     fn page(sequence: u64, mark: Mark) -> [u8; PAGE] {
         Slot { sequence, mark }.encode().try_into().expect("a page")
@@ -309,7 +346,9 @@ mod tests {
 
     #[test]
     fn a_slot_reads_as_it_was_written() {
-        for mark in [MARK, Mark { state: State::Clean, applied: MARK.high, ..MARK }] {
+        let clean = Mark { state: State::Clean, applied: MARK.high, ..MARK };
+        let after = Proof::After(Content { len: 1 << 40, crc: u32::MAX });
+        for mark in [MARK, clean, Mark { proof: Proof::Before, ..MARK }, Mark { proof: after, ..clean }] {
             let slot = Slot { sequence: 7, mark };
             assert!(matches!(Slot::parse(&page(7, mark), 0), Ok(read) if read == slot));
         }
@@ -338,7 +377,9 @@ mod tests {
     fn a_slot_that_contradicts_itself_is_none() {
         assert!(!is_valid(&page(1, Mark { state: State::Clean, ..MARK }), 0));
         assert!(!is_valid(&page(1, Mark { applied: MARK.high + 1, ..MARK }), 0));
-        for (at, value) in [(slot::STATE.start, 0), (slot::STATE.start, 3), (slot::ZERO_A.start, 1), (100, 1)] {
+        for (at, value) in
+            [(slot::STATE.start, 0), (slot::STATE.start, 3), (slot::PROVEN.start, 1), (slot::LEN.start, 1), (100, 1)]
+        {
             let mut wrong = page(1, MARK);
             wrong[at] = value;
             assert!(matches!(Slot::parse(&summed(wrong), 0), Err(Fault::Broken)), "{value} at {at}");
@@ -348,7 +389,7 @@ mod tests {
     #[test]
     fn another_version_is_newer_and_not_broken() {
         let mut newer = page(1, MARK);
-        newer[slot::VERSION.start] = 2;
-        assert!(matches!(Slot::parse(&summed(newer), 0), Err(Fault::Newer(2))));
+        newer[slot::VERSION.start] = 3;
+        assert!(matches!(Slot::parse(&summed(newer), 0), Err(Fault::Newer(3))));
     }
 }

@@ -1,7 +1,7 @@
 //! What a replay says of its target, before it changes it and afterwards; and what was said of it forbids.
 
-use super::sidecar::{self, Mark, Sidecar, Slot, State};
-use super::{Replay, To, Until};
+use super::sidecar::{self, Mark, Proof, Sidecar, Slot, State};
+use super::{Content, Replay, To, Until};
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::format::Identity;
@@ -48,6 +48,7 @@ impl Replay<'_> {
         let Some(identity) = &self.identity else { return Ok(()) };
         self.must_be_as_it_was(sidecar::look(&**self.log.disk(), &self.file)?)?;
         match (self.said, &self.base) {
+            (Some(slot), Some(_)) if self.is_outdated(identity, &slot.mark)? => Ok(()),
             (Some(slot), Some(_)) => self.accepts(identity, &slot.mark),
             // What it says is about a file that is gone.
             (Some(_), None) | (None, _) => Ok(()),
@@ -60,6 +61,17 @@ impl Replay<'_> {
         }
         let why = "another replay has changed the target since it was looked into; run the command again";
         Err(Error::refused(&self.target, why))
+    }
+
+    /// The log itself says what the target is, and the sidecar is about a part of the log that is gone. Its writer always asks the log.
+    fn is_outdated(&self, identity: &Identity, mark: &Mark) -> Result<bool> {
+        let gone = mark.log_id == identity.log_id && mark.applied < identity.begins;
+        Ok((gone || self.writer.is_some()) && self.known_by_log()?.is())
+    }
+
+    /// Nothing in the mark speaks against this replay.
+    pub(super) fn fits(&self, mark: &Mark) -> bool {
+        self.identity.is_some_and(|identity| self.against(&identity, mark).is_none())
     }
 
     fn accepts(&self, identity: &Identity, mark: &Mark) -> Result<()> {
@@ -113,13 +125,15 @@ impl Replay<'_> {
     }
 
     /// Makes a change to the target between two statements in its sidecar. At every moment, and whatever fails, the one that
-    /// counts is true. `change` returns once it is on the disk.
-    pub(super) fn stated<T>(&self, to: To<'_>, change: impl FnOnce() -> Result<T>) -> Result<T> {
-        let Some(identity) = &self.identity else { return change() };
+    /// counts is true. `change` returns once it is on the disk; where it is asked to, it also says what the target then holds.
+    pub(super) fn stated<T>(&self, to: To<'_>, change: impl FnOnce(bool) -> Result<(T, Option<Content>)>) -> Result<T> {
+        let Some(identity) = &self.identity else { return change(false).map(|(changed, _)| changed) };
         let (disk, end) = (self.log.disk(), self.end(identity));
+        let proves = self.proves()?;
+        let proof = if proves { Proof::Before } else { Proof::None };
         // All of the log there is gets applied, so meanwhile the target can go back to where that begins.
         let (log_id, target_id, applied) = (identity.log_id, identity.target_id, identity.begins);
-        let before = Mark { state: State::Replaying, log_id, target_id, applied, high: end };
+        let before = Mark { state: State::Replaying, log_id, target_id, applied, high: end, proof };
         let sidecar = Sidecar::open(&**disk, &self.file)?;
         self.must_be_as_it_was(sidecar.as_ref().map(Sidecar::slot))?;
         // What the target is given, no power cut may take from the log.
@@ -131,13 +145,24 @@ impl Replay<'_> {
                 sidecar.say(before)?;
                 Some(sidecar)
             }
-            None if to == To::InPlace => Some(Sidecar::create(disk, &self.file, self.beside()?, before)?),
+            // Where the log knows its target, its program will not know what a replay made of it.
+            None if to == To::InPlace || proves => Some(Sidecar::create(disk, &self.file, self.beside()?, before)?),
             None => None,
         };
-        let changed = change()?;
+        let (changed, content) = change(proves)?;
         if let Some(mut sidecar) = sidecar {
-            sidecar.say(Mark { state: State::Clean, applied: end, ..before })?;
+            let proof = content.map_or(Proof::None, Proof::After);
+            sidecar.say(Mark { state: State::Clean, applied: end, proof, ..before })?;
         }
         Ok(changed)
+    }
+
+    /// The log itself says what the target is: the sidecar is no longer needed.
+    pub(crate) fn forget_sidecar(&self) {
+        let (Some(identity), Some(slot)) = (&self.identity, self.said) else { return };
+        if slot.mark.log_id == identity.log_id {
+            // Best effort: what it says is about a part of the log that is gone, and counts no more.
+            let _ = self.log.disk().remove(&sidecar::path_of(&self.file));
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::known::{Said, Stated};
 use crate::error::{Error, Result};
 use crate::format::{Op, Record};
 use crate::log::Log;
@@ -80,6 +81,8 @@ pub struct Survey {
     pub len: u64,
     /// The longest that the target is meanwhile.
     pub len_max: u64,
+    /// What the log says of its target.
+    pub(crate) said: Said,
     /// CRC-32 of the headers before the stop, so that the second reading knows the log again.
     pub(super) identity_at_stop: u32,
     identity: u32,
@@ -152,6 +155,8 @@ struct Transaction {
     effects: Vec<(u64, Effect)>,
     /// There were too many to remember.
     forgotten: Option<Forgotten>,
+    /// What it says of the target, and the record's offset.
+    stated: Option<(u64, Stated)>,
     records: u64,
     /// Writes of the whole log up to here.
     number: u64,
@@ -170,6 +175,9 @@ struct Forgotten {
 impl Transaction {
     fn take(&mut self, log: &Log, record: &Record<'_>, offset: u64) -> Result<()> {
         self.records += 1;
+        if let Some(state) = log.format().states(record) {
+            self.stated = Some((offset, Stated::new(record.meta.lsn, state)));
+        }
         let replayed = log.format().replay(record, &mut |op| {
             let effect = match op {
                 Op::Write { offset, bytes } => {
@@ -214,8 +222,20 @@ impl Survey {
     pub fn of(
         log: &Log,
         until: Until,
+        target: (u64, &[u8]),
+        high: Option<u64>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Self> {
+        Self::read(log, until, target, high, Said::default(), progress)
+    }
+
+    /// As [`of`](Self::of), adding what the log says of its target to `said`.
+    pub(super) fn read(
+        log: &Log,
+        until: Until,
         (base, head): (u64, &[u8]),
         high: Option<u64>,
+        said: Said,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Self> {
         let mut survey = Self {
@@ -227,6 +247,7 @@ impl Survey {
             changes: 0,
             len: base,
             len_max: base,
+            said,
             identity_at_stop: 0,
             identity: 0,
             start: None,
@@ -305,6 +326,9 @@ impl Survey {
 
     /// The open transaction counts from `first` on.
     fn commit(&mut self, first: u64) {
+        if let Some((_, stated)) = self.open.stated.take().filter(|(at, _)| *at >= first) {
+            self.said.add(stated);
+        }
         let mut effects = std::mem::take(&mut self.open.effects);
         for (_, effect) in effects.drain(..).filter(|(at, _)| *at >= first) {
             self.changes += 1;

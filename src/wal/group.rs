@@ -20,6 +20,7 @@ use super::transaction::Changes;
 use super::turn::Turn;
 use super::writer::Writer;
 use crate::error::Error;
+use crate::format::TargetState;
 use crate::formats::native::encode::{WriteError, transaction_end};
 use crate::formats::native::layout::{Lsn, RECORDS_START, SEGMENT_MAX, SegmentHeader};
 use crate::vfs::Disk;
@@ -142,7 +143,7 @@ impl Group {
     }
 
     /// See [`Wal::checkpoint`](super::Wal::checkpoint). Gives where replay now starts.
-    pub(super) fn checkpoint(&self, applied: Lsn, target_len: u64) -> Result<Lsn> {
+    pub(super) fn checkpoint(&self, applied: Lsn, target_len: u64, target: Option<TargetState>) -> Result<Lsn> {
         self.meeting.with(|access| {
             let mut turn = access.turn()?;
             is_committed(&turn, applied)?;
@@ -155,7 +156,7 @@ impl Group {
                 _ => Lsn(applied.0 + COMMIT_LEN),
             };
             let redo_lsn = redo_lsn.max(turn.records.redo_lsn);
-            let changes = Changes::checkpoint(redo_lsn, target_len, None);
+            let changes = Changes::checkpoint(redo_lsn, target_len, target);
             if !turn.records.has_room(&changes, self.limits.segment) {
                 self.next_segment(&mut turn)?;
             }

@@ -232,7 +232,7 @@ fn what_a_checkpoint_says_of_its_target_is_shown_and_loaded_from_what_is_shown()
     let mut writer = LogWriter::create(&bench.path("log"), &options, || 7).expect("a log");
     let checkpoint = |number| Entry::Checkpoint { redo_lsn: Lsn::new(1, 8192), target_len: 9, state: state(number) };
     writer.transaction(&[0, 1, 2, 3].map(checkpoint), 1).expect("a commit");
-    drop(writer.finish(2).expect("a mark"));
+    writer.finish(2).expect("a mark");
     let said: Vec<_> =
         kept(&dump(&bench.path("log"))).into_iter().filter(|line| line["kind"] == "checkpoint").collect();
     let fields = |line: &Value| ["target_crc", "state", "inode", "modified", "changed"].map(|key| line[key].clone());
