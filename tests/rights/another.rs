@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::logs::{Sqlite, change, native, segment};
 use super::people::{
-    ACL, ALL, MEMBER, OWNER, STRANGER, acl, attach, complaint, done, dress, folder, give, is_root, may,
-    open_by_default, rights, set_mode, succeeded,
+    ACL, ALL, MEMBER, OWNER, OWNER_AND_MEMBER, STRANGER, acl, attach, complaint, done, dress, folder, give, is_root,
+    may, open_by_default, rights, set_mode, succeeded,
 };
 
 /// A folder with a torn log and a damaged one of SQLite, and a native log with a torn tail in several segments.
@@ -104,19 +104,24 @@ fn an_ordinary_user_rescues_the_log_of_another_and_grants_nobody_more() {
     if !is_root() {
         return;
     }
-    // By the mode alone: what all may read, what a group may; by an ACL.
-    let modes: [(u32, u32, Option<Vec<u8>>); 3] =
-        [(0o644, 0o755, None), (0o640, 0o750, None), (0o640, 0o750, Some(acl(6, (STRANGER.0, 4), 0, 4, 0)))];
-    for (mode, folder_mode, list) in modes {
+    // By the mode: what all may read, what a group may, and more than the owner. By an ACL.
+    let list = acl(6, (STRANGER.0, 4), 0, 4, 0);
+    let cases = [
+        (STRANGER, 0o644, 0o755, None),
+        (MEMBER, 0o640, 0o750, None),
+        (MEMBER, 0o460, 0o570, None),
+        (STRANGER, 0o446, 0o557, None),
+        (STRANGER, 0o640, 0o750, Some(list)),
+    ];
+    for (rescuer, mode, folder_mode, list) in cases {
         for (arguments, name, source) in WAYS {
             let folder = folder();
             prepare(folder.path());
             let of_him = folder.path().join("made");
             fs::create_dir(&of_him).expect("a folder");
-            let rescuer = if mode == 0o640 && list.is_none() { MEMBER } else { STRANGER };
             give(&of_him, rescuer);
             for path in sources(folder.path()) {
-                std::os::unix::fs::chown(&path, Some(0), Some(MEMBER.1)).expect("a new owner");
+                std::os::unix::fs::chown(&path, Some(OWNER.0), Some(MEMBER.1)).expect("a new owner");
                 set_mode(&path, if path.is_dir() { folder_mode } else { mode });
                 if let Some(list) = &list {
                     let mut list = list.clone();
@@ -130,13 +135,13 @@ fn an_ordinary_user_rescues_the_log_of_another_and_grants_nobody_more() {
             succeeded(&output, arguments);
             let said = complaint(&output);
             assert!(
-                said.contains(&format!("belongs to user {}", rescuer.0)) && said.contains("user 0 and group 1002"),
+                said.contains(&format!("belongs to user {}", rescuer.0)) && said.contains("user 1001 and group 1002"),
                 "{said}"
             );
             for (path, source) in made(folder.path(), name, source) {
                 assert_eq!(rights(&path).owner.0, rescuer.0, "{arguments}");
                 assert_eq!(rescuer.may(&path), "rw", "{arguments}: {}", path.display());
-                for person in ALL.into_iter().filter(|person| person.0 != rescuer.0) {
+                for person in ALL.into_iter().chain([OWNER_AND_MEMBER]).filter(|person| person.0 != rescuer.0) {
                     let (is, was) = (person.may(&path), person.may(&source));
                     let more = is.chars().any(|right| !was.contains(right));
                     assert!(!more, "{arguments}, {mode:o}: {person:?} has {is} and had {was}: {}", path.display());

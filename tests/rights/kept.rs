@@ -9,7 +9,7 @@ use waltool::wal::{DurableFile, WalError};
 
 use super::logs::{Sqlite, change, native, segment};
 use super::people::{
-    STRANGER, complaint, done, dress, folder, is_root, may, open_by_default, rights, set_mode, succeeded,
+    STRANGER, attach, complaint, done, dress, folder, is_root, may, open_by_default, rights, set_mode, succeeded,
 };
 
 fn sqlite(folder: &Path, case: &str) {
@@ -116,6 +116,24 @@ fn a_segment_that_was_removed_comes_back_as_it_was() {
     assert_eq!((rights(&third), may(&third)), (before, allowed));
 }
 
+/// As a write to the file takes it away.
+#[test]
+fn what_a_program_may_by_its_file_is_not_kept_with_other_content() {
+    if !is_root() {
+        return;
+    }
+    for (arguments, made) in
+        [("replay app.db-wal --onto app.db", "app.db"), ("replay app.db-wal --onto app.db --output new", "new")]
+    {
+        let folder = folder();
+        torn(folder.path());
+        let revision_2 = [2_u32 << 24, 1 << 10, 0, 0, 0].map(u32::to_le_bytes).concat();
+        attach(&folder.path().join("app.db"), "security.capability", &revision_2);
+        done(folder.path(), arguments);
+        assert_eq!(rights(&folder.path().join(made)).attributes.into_keys().collect::<Vec<_>>(), [""; 0], "{made}");
+    }
+}
+
 #[test]
 fn a_file_whose_rights_cannot_be_kept_is_not_replaced() {
     if !is_root() {
@@ -138,10 +156,16 @@ fn a_file_whose_rights_cannot_be_kept_is_not_replaced() {
 }
 
 #[test]
-fn a_file_that_cannot_be_replaced_is_not_opened_through_a_log() {
+fn a_file_that_cannot_be_replaced_stays_and_its_log_keeps_what_is_committed() {
     // This test again, as another user.
     if let Some(path) = std::env::var_os("WALTOOL_RIGHTS_FILE") {
-        let error = DurableFile::open(&path).err().expect("refused");
+        let write = |mut file: DurableFile| {
+            let mut transaction = file.begin();
+            transaction.write(0, b"new");
+            transaction.commit()?;
+            file.checkpoint()
+        };
+        let error = DurableFile::open(&path).and_then(write).expect_err("refused");
         assert!(matches!(error, WalError::NotApplied { .. }), "{error}");
         assert!(error.to_string().contains("its owner, user 0 and group 0"), "{error}");
         return;
@@ -155,12 +179,13 @@ fn a_file_that_cannot_be_replaced_is_not_opened_through_a_log() {
     set_mode(folder.path(), 0o777);
     let before = rights(&path);
     fs::copy(std::env::current_exe().expect("this test"), &test).expect("a copy");
-    let name = "kept::a_file_that_cannot_be_replaced_is_not_opened_through_a_log";
+    let name = "kept::a_file_that_cannot_be_replaced_stays_and_its_log_keeps_what_is_committed";
     let mut command = Command::new(&test);
     command.args(["--exact", name]).env("WALTOOL_RIGHTS_FILE", &path).uid(STRANGER.0).gid(STRANGER.1);
     let output = command.output().expect("a run");
     succeeded(&output, &String::from_utf8_lossy(&output.stdout));
-    assert_eq!((fs::read_to_string(&path).expect("a file"), rights(&path)), ("old".into(), before));
-    commit(folder.path(), "new");
-    assert_eq!(fs::read_to_string(&path).expect("a file"), "new");
+    assert_eq!((fs::read_to_string(&path).expect("a file"), rights(&path)), ("old".into(), before.clone()));
+    // Who may replace it finds what was committed.
+    DurableFile::open(&path).expect("a file").close().expect("closed");
+    assert_eq!((fs::read_to_string(&path).expect("a file"), rights(&path)), ("new".into(), before));
 }

@@ -17,6 +17,8 @@ pub struct Person(pub u32, pub u32);
 
 /// Owns what is dressed in rights.
 pub const OWNER: Person = Person(1001, 1001);
+/// The same user with the group of it.
+pub const OWNER_AND_MEMBER: Person = Person(1001, 1002);
 /// Is in the group of it.
 pub const MEMBER: Person = Person(1005, 1002);
 /// Is named in the ACL of it.
