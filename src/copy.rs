@@ -147,10 +147,7 @@ fn of_the_log(error: Error, log: &Log, draft: &Log) -> Error {
 }
 
 fn permits(log: &Log, new: &Path) -> Result<()> {
-    if log.claims(new) {
-        let why = "it is a file of the log, or would be taken for one; name something elsewhere";
-        return Err(Error::refused(new, why));
-    }
+    durable::may_create(log.disk(), new, Some(log))?;
     let number = log.format().segment_number(log::name_of(new));
     if !log.is_folder() && number.is_some_and(|number| log.segments()[0].number.is_some_and(|own| own != number)) {
         return Err(Error::refused(
@@ -158,7 +155,7 @@ fn permits(log: &Log, new: &Path) -> Result<()> {
             "it would be taken for another segment of the log; give it the segment's own name",
         ));
     }
-    durable::must_be_free(&**log.disk(), new)
+    Ok(())
 }
 
 /// The bytes of the log as they can be read now, not durable, and how many they are.

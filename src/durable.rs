@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 pub use crate::log::folder_of;
-use crate::log::regular;
+use crate::log::{Log, regular};
 use crate::rights::Origin;
 use crate::sparse::{self, Part, Sum};
 use crate::vfs::{self, Access, Disk, Kind, Vfs, VfsFile};
@@ -379,6 +379,25 @@ fn locks_what_is_at(disk: &dyn Vfs, file: &dyn VfsFile, path: &Path) -> Result<b
 
 fn busy(path: &Path) -> Error {
     Error::refused(path, "another waltool is writing it")
+}
+
+/// Fails early where nothing new may get the name `path`: where the name is taken, and where the new thing would be among the files of a log, whose
+/// readers would take it for one of them. Beside a log that is given as a single file, `log`, other names are free. Whatever writes something new
+/// asks here.
+///
+/// # Errors
+/// [`Error::Refused`].
+pub fn may_create(disk: &Disk, path: &Path, log: Option<&Log>) -> Result<()> {
+    if log.is_some_and(|log| log.claims(path)) {
+        return Err(Error::refused(path, "it is a file of the log, or would be among them; name something elsewhere"));
+    }
+    if let Some(around) = Log::around(disk, path)
+        && !log.is_some_and(|log| log.is_part_of(&around))
+    {
+        let why = format!("{} is the directory of a log; name something elsewhere", crate::shown(around.path()));
+        return Err(Error::refused(path, why));
+    }
+    must_be_free(&**disk, path)
 }
 
 /// Fails early where a name that must be free is taken.

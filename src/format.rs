@@ -175,6 +175,10 @@ pub trait Format: Sync {
     fn probe(&self, clue: &Clue<'_>) -> Match;
     /// The number of a segment by its name; `None` when a file of this name is not a segment of a log directory.
     fn segment_number(&self, name: &OsStr) -> Option<u64>;
+    /// A file of this name in a log directory is the log's own: a segment, or what its writer keeps beside them.
+    fn owns(&self, name: &OsStr) -> bool {
+        self.segment_number(name).is_some()
+    }
     /// The name of a segment with this number in a log directory; `None` where logs have no directory.
     fn segment_name(&self, number: u64) -> Option<OsString> {
         let _ = number;

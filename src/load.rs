@@ -89,7 +89,7 @@ impl Loader {
     /// # Errors
     /// See there.
     pub fn create_on(disk: &Disk, output: &Path, now_ns: u64) -> Result<Self> {
-        durable::must_be_free(&**disk, output)?;
+        durable::may_create(disk, output, None)?;
         Ok(Self {
             temp: Temp::folder(disk, output, Origin::Nothing)?,
             now_ns,
@@ -216,7 +216,7 @@ impl Loader {
     fn first_transaction(&self, found: Option<u64>) -> Result<u64, LineError> {
         let least = self.next_transaction;
         let number = found.unwrap_or(least);
-        if number < least { Err(LineError::Transaction { found: number, least }) } else { Ok(number) }
+        is_free(number, least).map(|()| number)
     }
 
     /// The header of the segment behind the present one, with the nonce that a seal has named.
@@ -238,6 +238,7 @@ impl Loader {
             return Err(LineError::Uncommitted { open, found });
         }
         self.make_room(line.transaction)?;
+        is_free(line.transaction.unwrap_or(self.next_transaction), self.next_transaction)?;
         self.reach(stood, line.payload.len())?;
         let lsn = self.append(line.kind, line.flags, line.payload, stood)?;
         let open = self.open.get_or_insert(Open { first_off: lsn.offset(), records: 0, number: None });
@@ -253,9 +254,7 @@ impl Loader {
         }
         let least = self.next_transaction.max(open.and_then(|open| open.number).unwrap_or(0));
         let transaction = line.transaction.unwrap_or(least);
-        if transaction < least {
-            return Err(LineError::Transaction { found: transaction, least });
-        }
+        is_free(transaction, least)?;
         let time_ns = line.time_ns.unwrap_or(self.now_ns.max(self.time_ns));
         if time_ns < self.time_ns {
             return Err(LineError::Time);
@@ -297,7 +296,7 @@ impl Loader {
     /// Sees to it that the next record of a log without header lines has a segment; with them, that its segment goes on.
     fn make_room(&mut self, transaction: Option<u64>) -> Result<(), LineError> {
         let Some(segment) = &self.segment else {
-            self.next_transaction = transaction.unwrap_or(1);
+            self.next_transaction = transaction.unwrap_or(1).max(1);
             let header = self.plain_header(None)?;
             return self.enter(&header);
         };
@@ -382,5 +381,14 @@ fn line_error(error: WriteError, path: &Path) -> LineError {
     match error {
         WriteError::Io(cause) => Error::write(path, "write", cause).into(),
         other => LineError::Record(other),
+    }
+}
+
+/// Numbers rise, and each is there once: of a number that comes again, nobody could tell which transaction was meant.
+fn is_free(found: u64, least: u64) -> Result<(), LineError> {
+    match found {
+        _ if found < least => Err(LineError::Transaction { found, least }),
+        u64::MAX => Err(LineError::LastNumber),
+        _ => Ok(()),
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Nothing is created or locked, and where the system permits it not even the time of access changes.
 
+mod claims;
+
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -186,16 +188,6 @@ impl Log {
             Segment { origin: Origin::File(path), .. } => path,
             Segment { name, .. } => Path::new(name),
         }
-    }
-
-    /// `path` is a file of this log, or would be taken for one if it were there: nothing else may be written under that name.
-    pub fn claims(&self, path: &Path) -> bool {
-        let id = |path: &Path| self.disk.stat(path).map(|file| file.id).ok();
-        let is = |other: &Path| id(other).is_some_and(|other| id(path) == Some(other));
-        let folder = if self.is_folder() { &self.path } else { folder_of(&self.path) };
-        let among = || id(folder_of(path)) == id(folder);
-        let named = || self.format.segment_number(name_of(path)).is_some();
-        (0..self.segments.len() as u32).any(|index| is(self.segment_path(index))) || among() && named()
     }
 
     /// What was missing when the log was opened has been written since.

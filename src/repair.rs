@@ -62,13 +62,7 @@ pub fn in_place(log: &Log, wish: &Wish, plan: &Plan, quarantine: Option<&Path>) 
 /// [`Error::Read`].
 pub fn permits(log: &Log, plan: &Plan, new: Option<&Path>) -> Result<()> {
     let Some(new) = new else { return if plan.edits.is_empty() { Ok(()) } else { may_change(log) } };
-    if log.claims(new) {
-        return Err(Error::refused(
-            new,
-            "it is a file of the log, or would be taken for one; name something elsewhere",
-        ));
-    }
-    durable::must_be_free(&**log.disk(), new)?;
+    durable::may_create(log.disk(), new, Some(log))?;
     if plan.removes_all_of(log) {
         return Err(Error::refused(log.path(), "nothing would be left of it, so there is nothing to write"));
     }

@@ -26,12 +26,13 @@ use crate::durable::{self, Gather};
 use crate::error::{Error, Result};
 use crate::format::{Identity, Lock, Op, Record};
 use crate::locks::{self, Held};
-use crate::log::Log;
+use crate::log::{Log, name_of};
+use crate::quarantine::Kept;
 use crate::report::Place;
 use crate::rights::{Origin, Source};
 use crate::scan::Scan;
 use crate::verdict::Verdict;
-use crate::vfs::{self, Vfs, VfsFile};
+use crate::vfs::{self, Disk, Vfs, VfsFile};
 use sidecar::Slot;
 use survey::{Write, identity};
 
@@ -100,7 +101,7 @@ impl<'l> Replay<'l> {
         if log.claims(target) {
             return Err(Error::refused(
                 target,
-                "it is a file of the log, or would be taken for one; name the file that the log is about",
+                "it is a file of the log, or in its directory; name the file that the log is about",
             ));
         }
         let disk = &**log.disk();
@@ -113,6 +114,9 @@ impl<'l> Replay<'l> {
             Some((base, len)) => head(&**base, *len).map_err(|source| Error::read(target, source))?,
             None => Vec::new(),
         };
+        if let Some(what) = no_target(log.disk(), &file, &head) {
+            return Err(Error::refused(target, format!("it is {what}; name the file that the log is about")));
+        }
         let identity = log.format().identity(&log.head(0, HEAD_LEN)?);
         // One that cannot be read is in the way of some replays only; `permits` says of which.
         let said = identity.and_then(|_| sidecar::look(disk, &file).ok().flatten());
@@ -158,20 +162,17 @@ impl<'l> Replay<'l> {
     pub fn permits(&self, to: To<'_>) -> Result<()> {
         let damaged = matches!(self.verdict(), Verdict::Corrupt | Verdict::Incomplete);
         match to {
-            To::New(path) if self.log.claims(path) => {
-                Err(Error::refused(path, "it would be taken for a segment of the log; name a file elsewhere"))
-            }
-            To::New(path) => self.must_be_free(path),
+            To::New(path) => self.may_create(path),
             To::Replace | To::InPlace if damaged => Err(Error::refused(&self.target, self.why_not())),
             To::Replace | To::InPlace => self.agrees(),
         }
     }
 
-    fn must_be_free(&self, path: &Path) -> Result<()> {
-        let disk = &**self.log.disk();
-        durable::must_be_free(disk, path)?;
+    fn may_create(&self, path: &Path) -> Result<()> {
+        durable::may_create(self.log.disk(), path, Some(self.log))?;
         // It would be taken to speak of the new file.
-        if self.identity.is_some() { durable::must_be_free(disk, &sidecar::path_of(path)) } else { Ok(()) }
+        let beside = sidecar::path_of(path);
+        if self.identity.is_some() { durable::must_be_free(&**self.log.disk(), &beside) } else { Ok(()) }
     }
 
     fn why_not(&self) -> String {
@@ -298,6 +299,18 @@ fn check(lock: Option<&Held>, disk: &dyn Vfs) -> Result<()> {
 /// A log that holds its target's whole history needs no target to begin with.
 fn begins_empty(log: &Log) -> bool {
     !log.format().paged() && log.segments().first().is_some_and(|segment| segment.number == Some(1))
+}
+
+/// What else than a target the file is, as its name or its first bytes say.
+fn no_target(disk: &Disk, file: &Path, head: &[u8]) -> Option<String> {
+    if Kept::parse(file).is_some() {
+        return Some("a quarantine file, which `repair --undo` puts back".into());
+    }
+    if sidecar::is_one(file, head) {
+        return Some("a sidecar, which says how far a log has reached its target".into());
+    }
+    let around = Log::around(disk, file).filter(|around| around.format().owns(name_of(file)))?;
+    Some(format!("a file of the log {}", crate::shown(around.path())))
 }
 
 fn head(file: &dyn VfsFile, len: u64) -> io::Result<Vec<u8>> {

@@ -123,7 +123,7 @@ impl Survey {
     /// # Errors
     /// [`Error::Refused`] where `new` exists, or where the log changed meanwhile; [`Error::Write`].
     pub fn write(&self, log: &Log, new: &Path, progress: &mut dyn FnMut(u64)) -> Result<Report> {
-        durable::must_be_free(&**log.disk(), new)?;
+        durable::may_create(log.disk(), new, Some(log))?;
         let disk = &**log.disk();
         let mut temp = if log.is_folder() {
             Temp::folder(log.disk(), new, Origin::another_at(disk, log.path())?)?

@@ -43,6 +43,7 @@
 pub mod committed;
 pub mod durable_file;
 pub mod error;
+mod folder;
 mod group;
 mod meeting;
 pub mod options;
@@ -55,7 +56,6 @@ pub mod transaction;
 mod turn;
 mod writer;
 
-use std::io;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
@@ -73,7 +73,7 @@ use crate::formats::native::Native;
 pub use crate::formats::native::encode::Entry;
 use crate::formats::native::layout::Lsn;
 use crate::replay::Content;
-use crate::vfs::{Disk, Kind, OPEN_FOLDER};
+use crate::vfs::{Disk, OPEN_FOLDER};
 use group::Group;
 use owner::Owner;
 use sync::Mutex;
@@ -105,15 +105,16 @@ impl Wal {
     /// created before the first commit.
     ///
     /// # Errors
-    /// [`WalError::Damaged`] where acknowledged transactions are hit or a segment is missing; [`Error::Refused`] while another program has
-    /// the log open; [`Error::Read`], [`Error::Write`].
+    /// [`WalError::Damaged`] where acknowledged transactions are damaged or a segment is missing; [`Error::Refused`] while another program has
+    /// the log open, and where the directory holds something else than a log: then nothing is created in it, not even the lock file.
+    /// [`Error::Read`], [`Error::Write`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Options::new().open(path)
     }
 
     fn open_with(path: &Path, options: &Options) -> Result<Self> {
         let disk = options.disk.clone();
-        make_folder(&disk, path, OPEN_FOLDER)?;
+        folder::prepare(&disk, path, OPEN_FOLDER)?;
         let owner = Arc::new(Owner::of(&disk, path)?);
         let found =
             recovery::recover(&disk, owner.folder(), options.target_id).map_err(|error| owner.all_shown(error))?;
@@ -234,22 +235,5 @@ impl Drop for Wal {
     fn drop(&mut self) {
         // Whoever wants to know calls `close`.
         let _ = self.owner.here().and_then(|()| self.group.written_end());
-    }
-}
-
-/// Creates the log's directory where there is none, with these permissions less the umask; its name is on the disk when this returns.
-fn make_folder(disk: &Disk, path: &Path, mode: u32) -> Result<()> {
-    match disk.stat(path) {
-        Ok(stat) if stat.kind == Kind::Folder => Ok(()),
-        Ok(_) => Err(Error::Usage(format!("{}: a log is a directory, and this is none", crate::shown(path))).into()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            disk.create_folder(path, mode).map_err(|source| Error::write(path, "create", source))?;
-            durable::sync_dir(&**disk, durable::folder_of(path)).inspect_err(|_| {
-                // Later syncs may do nothing for this name and succeed. The next opening is to make it anew.
-                let _ = disk.remove_folder(path);
-            })?;
-            Ok(())
-        }
-        Err(source) => Err(Error::read(path, source).into()),
     }
 }

@@ -191,7 +191,7 @@ fn say_done(args: &RepairArgs, log: &Log, done: &Done, after: Option<Verdict>, o
 
 fn salvage(args: &RepairArgs, context: &Context, log: &Log, out: &mut Out) -> anyhow::Result<Exit> {
     let new = args.output.as_deref().unwrap_or(Path::new(""));
-    waltool::durable::must_be_free(&**log.disk(), new)?;
+    waltool::durable::may_create(log.disk(), new, Some(log))?;
     let looking = context.progress(|| log.bytes().unwrap_or(0));
     let survey = Survey::of(log, &mut looking.listener())?;
     drop(looking);

@@ -91,9 +91,15 @@ impl RecordLine<'_> {
             {
                 return Err(LineError::Flags { kind: name, flags: self.flags });
             }
-            _ => return Ok(()),
+            _ => return self.check_range(),
         };
         Err(LineError::Payload { kind: name, len, expected })
+    }
+
+    fn check_range(&self) -> Result<(), LineError> {
+        let write = Write::parse(self.payload).filter(|_| self.kind == RecordKind::Write);
+        let beyond = write.filter(|write| write.offset.checked_add(write.bytes.len() as u64).is_none());
+        beyond.map_or(Ok(()), |write| Err(LineError::Range { offset: write.offset, len: write.bytes.len() }))
     }
 }
 
@@ -135,6 +141,14 @@ pub enum LineError {
         len: usize,
         /// How many there may be.
         expected: String,
+    },
+    /// A write whose end no offset can name.
+    #[error("a write of {len} bytes at target_offset {offset} ends beyond the last offset of 64 bits")]
+    Range {
+        /// Where it starts in the target.
+        offset: u64,
+        /// Its length.
+        len: usize,
     },
     /// Flags that its kind does not have.
     #[error("a {kind} cannot have the flags {flags:#04x}")]
@@ -210,6 +224,9 @@ pub enum LineError {
         /// The lowest that is free.
         least: u64,
     },
+    /// The last number that there is: no transaction could follow.
+    #[error("transaction {}: numbers end before that", u64::MAX)]
+    LastNumber,
     /// Time that goes back.
     #[error("its time is before that of the commit before it")]
     Time,

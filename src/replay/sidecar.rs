@@ -39,6 +39,8 @@ use crate::{bytes, checksum};
 pub const MAGIC: [u8; 8] = *b"\x89WALA\r\n\x1a";
 /// The highest version read here. Each slot has the lowest that can say it.
 pub const VERSION: u16 = 2;
+/// What the name of a sidecar has behind the target's.
+const SUFFIX: &str = ".waltool-applied";
 /// What a slot has to itself: no write and no bad sector takes both.
 pub const PAGE: usize = 4096;
 /// The length of a sidecar.
@@ -205,8 +207,13 @@ fn id(field: &[u8]) -> [u8; 16] {
 /// The sidecar of `target`, which is the file itself and no symbolic link to it.
 pub fn path_of(target: &Path) -> PathBuf {
     let mut path = target.as_os_str().to_owned();
-    path.push(".waltool-applied");
+    path.push(SUFFIX);
     path.into()
+}
+
+/// The file, which begins with `head`, is a sidecar by its name or its content.
+pub(super) fn is_one(file: &Path, head: &[u8]) -> bool {
+    file.as_os_str().as_encoded_bytes().ends_with(SUFFIX.as_bytes()) || head.starts_with(&MAGIC)
 }
 
 /// What the sidecar of `target` says; `None` where there is none.

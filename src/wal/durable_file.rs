@@ -64,7 +64,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::{Result, WalError};
-use super::{Options, Recovery, Transaction, Wal, make_folder};
+use super::{Options, Recovery, Transaction, Wal, folder};
 use crate::durable;
 use crate::error::Error;
 use crate::format::Seen;
@@ -105,11 +105,11 @@ impl DurableFile {
         is_there(&*disk, &path)?;
         let log = log_path(&path)?;
         // It holds what the file holds, and who may read that is decided later: by the umask or by whoever gives it a mode.
-        make_folder(&disk, &log, PRIVATE_FOLDER)?;
+        folder::prepare(&disk, &log, PRIVATE_FOLDER)?;
         let wal = options.open(log)?;
-        let folder = durable::folder_of(&path);
-        let folder = disk.canonicalize(folder).map_err(|cause| Error::read(folder, cause))?;
-        let file = folder.join(path.file_name().unwrap_or_default());
+        let beside = durable::folder_of(&path);
+        let beside = disk.canonicalize(beside).map_err(|cause| Error::read(beside, cause))?;
+        let file = beside.join(path.file_name().unwrap_or_default());
         let file = Self { path, file, disk, wal };
         file.fold()?;
         Ok(file)

@@ -7,11 +7,9 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Result, WalError};
 use crate::error::Error;
+use crate::formats::native::LOCK;
 use crate::locks::{self, Held, Named};
 use crate::vfs::Disk;
-
-/// The file whose lock says that somebody writes the log.
-const LOCK: &str = "LOCK";
 
 /// The ownership of a log.
 pub(super) struct Owner {

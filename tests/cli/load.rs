@@ -308,6 +308,8 @@ fn a_line_that_is_wrong_is_named_with_what_is_wrong() {
         (r#"{"kind":"write","text":"x"}"#, "needs its payload, or target_offset"),
         (r#"{"kind":"data"}"#, "needs its payload, or hex or text"),
         (r#"{"kind":"data","hex":"00","text":"x"}"#, "say the same twice"),
+        (r#"{"kind":"write","target_offset":18446744073709551615,"text":"x"}"#, "ends beyond the last offset"),
+        (r#"{"kind":"write","target_offset":18446744073709551614,"text":"xy"}"#, "ends beyond the last offset"),
         (r#"{"kind":"setlen","target_len":-1}"#, "invalid value"),
         (r#"{"kind":"commit","commit":false}"#, "commit is false"),
         (r#"{"kind":"commit","time":"soon"}"#, "time: not a time like"),
@@ -349,6 +351,15 @@ fn lines_that_contradict_each_other_are_refused() {
     refused(&format!("{}{}", time(2), time(1)), 5, "line 2: its time is before");
     let data = |number| format!("{{\"kind\":\"data\",\"text\":\"x\",\"transaction\":{number}}}\n");
     refused(&format!("{}{}", data(1), data(2)), 5, "the commit of transaction 1 is missing");
+    let commit = |number| format!("{{\"kind\":\"commit\",\"transaction\":{number}}}\n");
+    for (before, after) in [(5, 5), (5, 4), (5, 0), (u64::MAX - 1, 1)] {
+        let rise = format!("line 2: transaction {after}: numbers rise");
+        refused(&format!("{}{}", commit(before), commit(after)), 5, &rise);
+        refused(&format!("{}{}{}", commit(before), data(after), commit(u64::MAX - 1)), 5, &rise);
+    }
+    refused(&commit(0), 5, "line 1: transaction 0: numbers rise");
+    refused(&data(0), 5, "line 1: transaction 0: numbers rise");
+    refused(&format!("{0}{0}", commit(u64::MAX)), 5, "line 1: transaction 18446744073709551615: numbers end");
 }
 
 #[test]

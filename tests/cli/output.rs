@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::bench::{Bench, run, waltool};
+use crate::logs::files;
 
 fn binary() -> Command {
     Command::new(assert_cmd::cargo::cargo_bin("waltool"))
@@ -82,4 +84,37 @@ fn results_go_to_stdout_and_nothing_else_does() {
     let run = run(waltool().args(["verify", "--json"]).arg(bench.native("log", 2)).arg(bench.path("gone")));
     assert_eq!((run.code, run.json().len()), (6, 1));
     assert_eq!(run.err.lines().count(), 1);
+}
+
+#[test]
+fn nothing_new_is_written_among_the_files_of_a_log() {
+    let bench = Bench::new();
+    let (log, other) = (bench.native("log", 3), bench.native("other", 3));
+    let lines = bench.file("lines", run(waltool().args(["dump", "--json"]).arg(&log)).out.as_bytes());
+    let onto = bench.path("target");
+    let (before, other_before) = (files(&log), files(&other));
+    let text = |path: &Path| path.to_str().expect("text").to_owned();
+    for folder in [&log, &other] {
+        for name in ["00000009.wal", "00000001.wal.tmp", "LOCK", "new"] {
+            let new = text(&folder.join(name));
+            let commands = [
+                ["load", &*text(&lines), "--output", &*new].join("\n"),
+                ["copy", &*text(&log), &*new].join("\n"),
+                ["repair", "--output", &*new, &*text(&log)].join("\n"),
+                ["repair", "--salvage", "--output", &*new, &*text(&log)].join("\n"),
+                ["replay", &*text(&log), "--onto", &*text(&onto), "--output", &*new].join("\n"),
+            ];
+            for command in commands {
+                let output = run(waltool().args(command.lines()));
+                assert_eq!(output.code, 7, "{command}: {} {}", output.out, output.err);
+                assert!(output.err.contains("name something elsewhere"), "{command}: {}", output.err);
+            }
+        }
+    }
+    assert_eq!((files(&log), files(&other)), (before, other_before));
+    assert!(!onto.exists());
+    // Beside a log, and beside a segment that was given by itself, there is room.
+    assert_eq!(run(waltool().arg("load").arg(&lines).arg("--output").arg(bench.path("new"))).code, 0);
+    assert_eq!(run(waltool().arg("copy").arg(log.join("00000001.wal")).arg(log.join("kept"))).code, 0);
+    assert_eq!(run(waltool().arg("verify").arg(&log)).code, 0);
 }

@@ -1,6 +1,7 @@
 //! `waltool replay`, by the command.
 
 use std::fs;
+use std::path::Path;
 
 use crate::bench::{run, waltool};
 use crate::logs::{Sqlite, change, files, native, native_target, segment};
@@ -139,4 +140,53 @@ fn the_help_says_what_is_assumed_of_a_target_without_a_sidecar() {
     for part in ["TARGET.waltool-applied", "is taken at its word"] {
         assert!(help.contains(part), "{help}");
     }
+}
+
+#[test]
+fn no_file_of_a_log_is_a_target_by_any_of_its_names() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = native(folder.path(), 3, 1 << 20, false);
+    for name in ["LOCK", "00000002.wal.tmp", "00000001.wal.cut-at-9000.00000000.quarantine", "README"] {
+        fs::write(log.join(name), "of the log").expect("a file");
+    }
+    let beside = |name: &str| folder.path().join(name);
+    let (hard, soft) = (beside("hard"), beside("soft"));
+    let other = beside("other");
+    fs::create_dir(&other).expect("a folder");
+    for (name, bytes) in files(&log) {
+        fs::write(other.join(name), bytes).expect("a file");
+    }
+    let before = (files(&log), files(&other));
+    let refused = |log: &Path, target: &Path| {
+        for options in [&[][..], &["--in-place"], &["--dry-run"]] {
+            let output = run(waltool().arg("replay").arg(log).arg("--onto").arg(target).args(options));
+            assert_eq!(output.code, 7, "{} {options:?}: {} {}", target.display(), output.out, output.err);
+        }
+    };
+    for name in before.0.keys() {
+        fs::hard_link(log.join(name), &hard).expect("a name");
+        std::os::unix::fs::symlink(log.join(name), &soft).expect("a name");
+        let round = log.join("..").join(log.file_name().expect("a name")).join(name);
+        for target in [&log.join(name), &round, &hard, &soft] {
+            refused(&log, target);
+            if name != "README" && !name.ends_with("quarantine") {
+                refused(&segment(&log, 1), target);
+            }
+        }
+        if name != "README" {
+            refused(&log, &other.join(name));
+        }
+        fs::remove_file(&hard).and_then(|()| fs::remove_file(&soft)).expect("removed");
+    }
+    assert_eq!((files(&log), files(&other)), before);
+
+    let target = beside("target");
+    assert_eq!(run(waltool().arg("replay").arg(&log).arg("--onto").arg(&target)).code, 0);
+    assert_eq!(run(waltool().arg("replay").arg(&log).arg("--onto").arg(&target).arg("--in-place")).code, 0);
+    let sidecar = beside("target.waltool-applied");
+    fs::hard_link(&sidecar, &hard).expect("a name");
+    let said = fs::read(&sidecar).expect("a sidecar");
+    refused(&log, &sidecar);
+    refused(&log, &hard);
+    assert_eq!(fs::read(&sidecar).expect("a sidecar"), said);
 }

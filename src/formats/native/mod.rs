@@ -31,6 +31,9 @@ pub use view::kind_and_flags;
 use layout::{HEADER_LEN, Lsn, MAGIC, RECORDS_START, RecordHeader, SegmentHeader, TWIN, rest_of_block};
 use payload::{Checkpoint, RecordKind, SetLen, Write};
 
+/// The file in a log directory whose lock says that somebody writes the log.
+pub(crate) const LOCK: &str = "LOCK";
+
 /// The native format.
 pub struct Native;
 
@@ -86,6 +89,13 @@ impl Format for Native {
         let digits = name.to_str()?.strip_suffix(".wal")?;
         let plain = digits.len() == 8 && digits.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c));
         u64::from_str_radix(digits, 16).ok().filter(|&number| plain && number > 0)
+    }
+
+    fn owns(&self, name: &OsStr) -> bool {
+        // A segment has another name until it is complete.
+        let name = Path::new(name);
+        let complete = if name.extension() == Some(OsStr::new("tmp")) { name.with_extension("") } else { name.into() };
+        name == Path::new(LOCK) || self.segment_number(complete.as_os_str()).is_some()
     }
 
     fn segment_name(&self, number: u64) -> Option<OsString> {
@@ -153,7 +163,7 @@ impl Format for Native {
     }
 
     fn lock(&self, segment: &Path) -> Lock {
-        segment.parent().map_or(Lock::None, |folder| Lock::Flock(folder.join("LOCK")))
+        segment.parent().map_or(Lock::None, |folder| Lock::Flock(folder.join(LOCK)))
     }
 
     fn rebuild(&self) -> Box<dyn Rebuild> {
