@@ -48,6 +48,7 @@ mod group;
 mod meeting;
 pub mod options;
 mod owner;
+mod position;
 mod records;
 pub mod recovery;
 mod state;
@@ -138,20 +139,27 @@ impl Wal {
         self.group.sync()
     }
 
-    /// Records that the target durably holds everything up to the commit `applied` and is `target_len` bytes long, and removes the segments
-    /// that nobody needs any more. The caller has applied all of that and synced the target before. With `applied` the last commit of
-    /// all, the log begins anew and is as small as it can be. When it returns, all this is on the disk.
+    /// Records that the target durably holds everything up to `applied` and is `target_len` bytes long, and removes the segments that nobody
+    /// needs any more. The caller has applied all of that and synced the target before. `applied` is one of
+    ///
+    /// - what [`Transaction::commit`] returned: that transaction and all before it are applied;
+    /// - [`Committed::end`]: all that [`entries`](Committed::entries) gave is applied;
+    /// - [`end`](Self::end): all of the log is applied. The log then begins again and is as small as it can be.
+    ///
+    /// A position at or below [`redo_lsn`](Self::redo_lsn) is checkpointed already: nothing is recorded, and where its segment is removed it is not
+    /// checked either. When it returns, all this is on the disk.
     ///
     /// # Errors
-    /// [`Error::Usage`] where nothing was committed at `applied` or behind; [`WalError::DurabilityUnknown`]; [`Error::Write`] where an old
-    /// segment could not be removed: the checkpoint is on the disk, and the next one tries again, or the first after the next opening
-    /// where it was the sync of a removal that failed.
+    /// [`Error::Usage`] for a position at which no transaction ends (an entry's, say): nothing was changed, and the log goes on.
+    /// [`WalError::DurabilityUnknown`]; [`Error::Write`] where an old segment could not be removed: the checkpoint is on the disk, and the next
+    /// one tries again, or the first after the next opening where it was the sync of a removal that failed.
     pub fn checkpoint(&self, applied: Lsn, target_len: u64) -> Result<()> {
         self.checkpoint_with(applied, target_len, None)
     }
 
     fn checkpoint_with(&self, applied: Lsn, target_len: u64, state: Option<TargetState>) -> Result<()> {
         self.owner.here()?;
+        let applied = self.end_of(applied)?;
         // Commits wait while the group has its turn, and not while segments are removed.
         let mut removals = self.checkpoints.lock().unwrap_or_else(PoisonError::into_inner);
         let redo_lsn = self.group.checkpoint(applied, target_len, state)?;
@@ -169,6 +177,16 @@ impl Wal {
     /// As [`checkpoint`](Self::checkpoint), and states what the target is.
     fn checkpoint_of(&self, applied: Lsn, content: Content, seen: Option<Seen>) -> Result<()> {
         self.checkpoint_with(applied, content.len, Some(TargetState { crc: content.crc, role: Role::Fact(seen) }))
+    }
+
+    /// Where the last transaction ends that `applied` covers.
+    fn end_of(&self, applied: Lsn) -> Result<Lsn> {
+        let end = self.written_end()?;
+        match position::end_of(&self.disk, &self.owner, applied, end) {
+            // A checkpoint, perhaps that of another thread just now, has removed its segment: it is applied already.
+            Err(error) if error.is_passing() && applied.segment() < self.redo_lsn().segment() => Ok(applied),
+            other => other.map_err(|error| self.owner.shown(error).into()),
+        }
     }
 
     /// The lowest is removed first, and each removal is on the disk before the next, so that a crash leaves no gap.
@@ -200,8 +218,21 @@ impl Wal {
     /// [`Error::Refused`] where a checkpoint has removed that part of the log; [`WalError::DurabilityUnknown`].
     pub fn committed(&self, from: Lsn) -> Result<Committed> {
         self.owner.here()?;
-        let end = self.group.written_end()?.unwrap_or(self.recovery.end);
+        let end = self.written_end()?;
         Committed::new(&self.disk, self.owner.folder(), from, end).map_err(|error| self.owner.all_shown(error))
+    }
+
+    /// Where the log ends, directly after its last commit: what [`checkpoint`](Self::checkpoint) takes where everything so far is applied, right after
+    /// opening too. Of a new log it is where the log begins. Where other threads commit meanwhile, ask before looking at what is to be applied:
+    /// whatever is committed later lies after it.
+    pub fn end(&self) -> Lsn {
+        // In a child process nobody may wait for the group, and nothing comes of any position.
+        self.owner.here().ok().and_then(|()| self.group.end()).unwrap_or(self.recovery.end)
+    }
+
+    /// As [`end`](Self::end); everything before it is handed to the system.
+    fn written_end(&self) -> Result<Lsn> {
+        Ok(self.group.written_end()?.unwrap_or(self.recovery.end))
     }
 
     /// Where replay onto the target has to start: behind what the last checkpoint says is applied.

@@ -25,7 +25,7 @@ pub struct Committed {
 /// An entry of a committed transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Logged<'a> {
-    /// Where it stands.
+    /// Where it begins in the log. Not for [`Wal::checkpoint`](super::Wal::checkpoint), which takes the end of a transaction: [`Committed::end`].
     pub lsn: Lsn,
     /// The number of its transaction, from 1; entries of one transaction follow one another.
     pub transaction: u64,
@@ -54,7 +54,8 @@ impl Committed {
         Ok(Self { path: path.into(), log, from, end })
     }
 
-    /// Behind the last commit: where the next reading may go on.
+    /// Directly after the last commit that is read here: where the next reading may go on, and what [`Wal::checkpoint`](super::Wal::checkpoint) takes
+    /// once all entries are applied.
     pub fn end(&self) -> Lsn {
         self.end
     }

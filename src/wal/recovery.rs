@@ -26,7 +26,7 @@ use crate::vfs::Disk;
 pub struct Recovery {
     /// The whole log as it was found; `None` for a new one.
     pub report: Option<Report>,
-    /// V: where the log ends, behind its last whole transaction. 0 for a new one.
+    /// V: where the log ends, directly after its last complete transaction. Where it begins, for a new one.
     pub end: Lsn,
     /// F: everything below this was on the disk, as the log itself says.
     pub promised: Lsn,
@@ -105,7 +105,7 @@ fn new_log(disk: &Disk, path: &Path, target_id: Option<[u8; 16]>) -> Result<Foun
         created_ns: 0,
         target_id: target_id.unwrap_or_default(),
     };
-    let recovery = Recovery { report: None, end: Lsn(0), promised: Lsn(0), residue: 0, undecided: 0 };
+    let recovery = Recovery { report: None, end: next.redo_lsn, promised: Lsn(0), residue: 0, undecided: 0 };
     Ok(Found { recovery, next, last: Lsn(0), time_ns: 0 })
 }
 
