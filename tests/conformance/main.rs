@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use harm::Harm;
 use python::Python;
 use serde_json::{Value, json};
-use support::{Noise, Segments, fixtures};
+use support::{Bench, Noise, Segments, fixtures, pattern};
 use waltool::error::Error;
 use waltool::formats::native::Native;
 use waltool::report::Place;
@@ -114,6 +114,31 @@ fn the_other_reader_agrees_over_every_fixture() {
         for (key, value) in found.as_object().unwrap().iter().filter(|(key, _)| *key != "damage") {
             assert_eq!(value, &expected[key], "{}: {key}", fixture.name());
         }
+    }
+}
+
+#[test]
+fn the_other_reader_agrees_where_chance_hardly_goes() {
+    let Some(mut python) = Python::start() else { return };
+    let room = tempfile::tempdir().unwrap();
+    // A block with room for a PAD and not for the SEAL, and the PAD is damaged: the SEAL does not promise it.
+    let mut bench = Bench::new();
+    bench.write(0, &pattern(24_472, 1));
+    assert_eq!(bench.commit(), 32_744);
+    bench.rotate();
+    let seal = bench.disk().zero(0, 32_744..32_760).0;
+    // A block with room for no header, whose rest is not zero.
+    let mut bench = Bench::new();
+    bench.write(0, &pattern(24_480, 1));
+    assert_eq!(bench.commit(), 32_752);
+    bench.write(0, b"the next block");
+    bench.commit();
+    let rest = bench.disk().flip(0, 32_760, 3).0;
+    for (about, log) in [("seal", seal), ("rest", rest)] {
+        let folder = write(&room.path().join(about), &log);
+        let first = folder.join(&log[0].0);
+        assert_eq!(library(&first)[0]["verdict"], "torn-tail", "{about}");
+        assert_eq!(difference(&first, &mut python), None, "{about}");
     }
 }
 
