@@ -92,6 +92,8 @@ pub struct Report {
     /// Intact records that damage hides.
     hidden: u64,
     broken: Option<BrokenPromise>,
+    /// The first fault that contradicts what the log says elsewhere.
+    contradiction: Option<Span>,
     /// A segment before the present one has a fault.
     hit_before: bool,
     leftover: Option<Leftover>,
@@ -167,6 +169,7 @@ impl Report {
             hidden: 0,
             evidence: Evidence { promising: format.commits_promise(), ..Evidence::default() },
             broken: None,
+            contradiction: None,
             hit_before: false,
             leftover: None,
             current: Current::default(),
@@ -319,6 +322,11 @@ impl Report {
         (self.row().verdict != Verdict::Clean).then_some(Proof(self))
     }
 
+    /// Where the log contradicts itself, if the verdict rests on that.
+    pub fn contradiction(&self) -> Option<&Span> {
+        self.contradiction.as_ref().filter(|_| self.row().label == 'L')
+    }
+
     /// The format of the log.
     pub fn format(&self) -> &'static dyn Format {
         self.format
@@ -373,6 +381,10 @@ impl Report {
                 self.tear = Some(Tear { place: place_of(&span), next, last: 0 });
             }
             self.evidence.fault = true;
+            if span.kind.fault().is_some_and(|fault| fault.contradicts()) {
+                self.evidence.contradicted = true;
+                self.contradiction.get_or_insert(span);
+            }
             self.current.lowest_fault.get_or_insert(span.offset);
         }
     }
@@ -443,6 +455,9 @@ impl Display for Proof<'_> {
         let noun = report.format.record_noun();
         let beyond = &report.beyond;
         let first = report.first_fault().map_or(0, |span| span.offset);
+        if let Some(fault) = report.contradiction().and_then(|span| span.kind.fault()) {
+            return write!(f, "{fault}");
+        }
         match (report.row().label, report.broken) {
             ('C', Some(BrokenPromise { damage, promise })) => write!(
                 f,

@@ -136,6 +136,31 @@ pub enum Fault {
         /// The one bit that explains the difference, if exactly one does.
         flip: Option<Flip>,
     },
+    /// A record that speaks of a place after its own, which was not there when it was written.
+    Ahead {
+        /// The place, as an offset in the segment or an LSN.
+        found: u64,
+        /// The record's own.
+        own: u64,
+    },
+    /// Behind the end that the next segment names, a commit that could only be written by another program than the one that wrote that segment.
+    WrittenOn {
+        /// Where the commit begins.
+        at: u64,
+        /// How far the segment had been synced, as it says.
+        durable: u64,
+        /// Where the segment ends, as the next one says.
+        end: u64,
+    },
+    /// Behind the end that the next segment names, a seal that names another next segment.
+    SealedForAnother {
+        /// Where the seal begins.
+        at: u64,
+        /// The nonce of the next segment, as the seal says.
+        found: u64,
+        /// The nonce of the one that is there.
+        expected: u64,
+    },
     /// A field or area that must be zero is not.
     Reserved,
     /// A header that is no header of this format.
@@ -159,12 +184,19 @@ impl Fault {
             Self::Type(_) => "type",
             Self::Identity { .. } => "identity",
             Self::Stamp { .. } => "stamp",
+            Self::Ahead { .. } => "ahead",
+            Self::WrittenOn { .. } | Self::SealedForAnother { .. } => "two-writers",
             Self::Reserved => "reserved",
             Self::Header => "header",
             Self::Orphan => "orphan",
             Self::NoEnd => "no-end",
             Self::Hole => "hole",
         }
+    }
+
+    /// Intact bytes contradict what the log says elsewhere: neither a crash nor rot leaves that.
+    pub fn contradicts(&self) -> bool {
+        matches!(self, Self::Ahead { .. } | Self::WrittenOn { .. } | Self::SealedForAnother { .. })
     }
 
     /// The single bit that explains a failed check.
@@ -198,6 +230,19 @@ impl Display for Fault {
             Self::Stamp { found, expected, .. } => {
                 write!(f, "belongs here by its checksum, but says {found:08x} where {expected:08x} belongs")
             }
+            Self::Ahead { found, own } => {
+                write!(f, "an intact record at {own:#x} speaks of {found:#x}, which comes after it")
+            }
+            Self::WrittenOn { at, durable, end } => write!(
+                f,
+                "two programs wrote this log: the commit at offset {at} was written when everything below {durable} had been \
+                 synced, and the next segment says that this one ended at {end}"
+            ),
+            Self::SealedForAnother { at, found, expected } => write!(
+                f,
+                "two programs wrote this log: the seal at offset {at} names a next segment with nonce {found:08x}, and the one \
+                 that is there has {expected:08x}"
+            ),
             Self::Reserved => write!(f, "bytes that must be zero are not"),
             Self::Header => write!(f, "not a header of this format"),
             Self::Orphan => write!(f, "a part of a record without its beginning"),

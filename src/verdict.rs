@@ -55,6 +55,8 @@ pub struct Evidence {
     pub gap: bool,
     /// Some damage begins below the highest promise that could be read.
     pub promised: bool,
+    /// Intact bytes contradict what the log says elsewhere, which neither a crash nor rot leaves.
+    pub contradicted: bool,
     /// A later segment continues behind some damage.
     pub continued: bool,
     /// The transactions' numbers go on over the first damage, and what is damaged was none: a program wrote on behind a tear.
@@ -80,23 +82,24 @@ pub struct Row {
 }
 
 /// The decision table. Exactly one row fits any evidence.
-pub const ROWS: [Row; 11] = [
-    row('A', "00------", Verdict::Clean, "nothing is wrong, nothing is missing"),
-    row('B', "01------", Verdict::Incomplete, "what is there is intact, but not all of it is there"),
-    row('C', "1-1-----", Verdict::Corrupt, "the log itself says that the damaged bytes had been synced"),
-    row('D', "1-01----", Verdict::Corrupt, "a later segment is begun only when the one before is whole"),
+pub const ROWS: [Row; 12] = [
+    row('A', "00-------", Verdict::Clean, "nothing is wrong, nothing is missing"),
+    row('B', "01-------", Verdict::Incomplete, "what is there is intact, but not all of it is there"),
+    row('C', "1-1------", Verdict::Corrupt, "the log itself says that the damaged bytes had been synced"),
+    row('L', "1-01-----", Verdict::Corrupt, "intact bytes contradict each other, which no crash leaves"),
+    row('D', "1-001----", Verdict::Corrupt, "a later segment is begun only when the one before is whole"),
     row(
         'K',
-        "1-001---",
+        "1-0001---",
         Verdict::Corrupt,
         "a program went on appending behind a torn tail: cutting there loses what it wrote",
     ),
-    row('E', "100001--", Verdict::TornTail, "no promise covers the damage: a crash before the next sync explains it"),
-    row('F', "110001--", Verdict::Incomplete, "a torn tail, and a missing segment besides"),
-    row('G', "1-00001-", Verdict::Corrupt, "a later commit is intact, so what it follows was once whole"),
-    row('H', "1100000-", Verdict::Incomplete, "a torn tail, and a missing segment besides"),
-    row('I', "10000001", Verdict::Clean, "frames of a rolled-back transaction, which the next one will overwrite"),
-    row('J', "10000000", Verdict::TornTail, "nothing committed follows: a write that never finished explains it"),
+    row('E', "1000001--", Verdict::TornTail, "no promise covers the damage: a crash before the next sync explains it"),
+    row('F', "1100001--", Verdict::Incomplete, "a torn tail, and a missing segment besides"),
+    row('G', "1-000001-", Verdict::Corrupt, "a later commit is intact, so what it follows was once whole"),
+    row('H', "11000000-", Verdict::Incomplete, "a torn tail, and a missing segment besides"),
+    row('I', "100000001", Verdict::Clean, "frames of a rolled-back transaction, which the next one will overwrite"),
+    row('J', "100000000", Verdict::TornTail, "nothing committed follows: a write that never finished explains it"),
 ];
 
 const fn row(label: char, pattern: &'static str, verdict: Verdict, why: &'static str) -> Row {
@@ -104,11 +107,12 @@ const fn row(label: char, pattern: &'static str, verdict: Verdict, why: &'static
 }
 
 impl Evidence {
-    fn answers(&self) -> [bool; 8] {
+    fn answers(&self) -> [bool; 9] {
         [
             self.fault,
             self.gap,
             self.promised,
+            self.contradicted,
             self.continued,
             self.appended,
             self.promising,
@@ -120,7 +124,7 @@ impl Evidence {
     /// The row that fits.
     pub fn judge(&self) -> &'static Row {
         let mut rows = ROWS.iter().filter(|row| row.fits(self));
-        // The test below walks all 2^8 combinations: exactly one row fits each.
+        // The test below walks all 2^9 combinations: exactly one row fits each.
         rows.next().expect("a row for every evidence")
     }
 }
@@ -139,24 +143,25 @@ impl Row {
 mod tests {
     use super::*;
 
-    fn evidence(bits: u8) -> Evidence {
-        let bit = |n: u8| bits >> n & 1 == 1;
+    fn evidence(bits: u16) -> Evidence {
+        let bit = |n: u16| bits >> n & 1 == 1;
         Evidence {
             fault: bit(0),
             gap: bit(1),
             promised: bit(2),
-            continued: bit(3),
-            appended: bit(4),
-            promising: bit(5),
-            commit_behind: bit(6),
-            leftover: bit(7),
+            contradicted: bit(3),
+            continued: bit(4),
+            appended: bit(5),
+            promising: bit(6),
+            commit_behind: bit(7),
+            leftover: bit(8),
         }
     }
 
     #[test]
-    fn exactly_one_row_fits_each_of_the_256_combinations() {
+    fn exactly_one_row_fits_each_of_the_512_combinations() {
         let mut met = std::collections::BTreeSet::new();
-        for bits in 0..=255 {
+        for bits in 0..512 {
             let fitting: Vec<char> = ROWS.iter().filter(|row| row.fits(&evidence(bits))).map(|row| row.label).collect();
             assert_eq!(fitting.len(), 1, "{:?} fits {fitting:?}", evidence(bits));
             met.extend(fitting);
@@ -166,14 +171,15 @@ mod tests {
 
     #[test]
     fn more_evidence_of_loss_never_gives_a_milder_verdict() {
-        let worse: [fn(&mut Evidence); 5] = [
+        let worse: [fn(&mut Evidence); 6] = [
             |e| e.gap = true,
             |e| e.promised = true,
+            |e| e.contradicted = true,
             |e| e.continued = true,
             |e| e.appended = true,
             |e| e.fault = true,
         ];
-        for bits in 0..=255 {
+        for bits in 0..512 {
             for add in worse {
                 let (before, mut after) = (evidence(bits), evidence(bits));
                 add(&mut after);
@@ -184,9 +190,10 @@ mod tests {
 
     #[test]
     fn a_torn_tail_or_better_is_never_said_where_cutting_loses_what_was_written_later() {
-        for bits in 0..=255 {
+        for bits in 0..512 {
             let evidence = evidence(bits);
-            if evidence.fault && (evidence.promised || evidence.continued || evidence.appended) {
+            if evidence.fault && (evidence.promised || evidence.contradicted || evidence.continued || evidence.appended)
+            {
                 assert_eq!(evidence.judge().verdict, Verdict::Corrupt, "{evidence:?}");
             }
         }

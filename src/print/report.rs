@@ -56,6 +56,9 @@ impl Page<'_> {
 
     fn what_it_means(&self, verdict: Verdict) -> String {
         let at = self.report.first_fault().map_or_else(String::new, |span| self.place_of(span));
+        if let Some(span) = self.report.contradiction() {
+            return format!("the log contradicts itself{}", self.place_of(span));
+        }
         match verdict {
             Verdict::Clean => self.clean(),
             Verdict::TornTail => format!("a write never finished{at}; nothing acknowledged is proven lost"),

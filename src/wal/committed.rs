@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::error::Result;
+use super::error::{Result, WalError};
 use crate::error::Error;
 use crate::formats::native::encode::Entry;
 use crate::formats::native::layout::Lsn;
-use crate::formats::native::payload::{Checkpoint, MORE, RecordKind, SetLen, Write};
+use crate::formats::native::payload::{CONT, Checkpoint, DATA_MAX, MORE, RecordKind, SetLen, Write};
 use crate::formats::native::{Native, kind_and_flags};
 use crate::log::Log;
 use crate::scan::Scan;
@@ -34,12 +34,25 @@ pub struct Logged<'a> {
 }
 
 /// Gives entries one by one. See [`Committed::entries`].
+///
+/// A record belongs to the log only when a commit claims it, and the commit comes after it. So one scan goes ahead, from commit to commit,
+/// and a second one gives the records that each of them claims: a transaction may be longer than memory.
 pub struct Entries<'c> {
     path: &'c Path,
+    ahead: Option<Scan<'c>>,
     scan: Option<Scan<'c>>,
+    claim: Option<Claim>,
     from: Lsn,
     end: Lsn,
     payload: Vec<u8>,
+}
+
+/// The records of one transaction.
+#[derive(Clone, Copy)]
+struct Claim {
+    first: Lsn,
+    commit: Lsn,
+    transaction: u64,
 }
 
 impl Committed {
@@ -67,20 +80,31 @@ impl Committed {
 
     /// The entries, in their order.
     pub fn entries(&self) -> Entries<'_> {
-        let scan = self.log.as_ref().map(Scan::new);
-        Entries { path: &self.path, scan, from: self.from, end: self.end, payload: Vec::new() }
+        let scan = || self.log.as_ref().map(Scan::new);
+        Entries {
+            path: &self.path,
+            ahead: scan(),
+            scan: scan(),
+            claim: None,
+            from: self.from,
+            end: self.end,
+            payload: Vec::new(),
+        }
     }
 }
 
 impl Entries<'_> {
-    /// The next entry, or `None` behind the last.
+    /// The next entry, or `None` behind the last. After an error there is none.
     ///
     /// # Errors
-    /// [`Error::Refused`] where the log has been damaged since it was opened, [`Error::Read`].
+    /// [`Error::Refused`] where the log has been damaged since it was opened, or is not as the format wants it; [`Error::Read`].
     #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend bytes from its own buffer")]
     pub fn next(&mut self) -> Result<Option<Logged<'_>>> {
         self.payload.clear();
-        let Some((kind, lsn, transaction)) = self.fetch()? else { return Ok(None) };
+        let fetched = self.fetch();
+        let Some((kind, lsn, transaction)) = fetched.inspect_err(|_| (self.ahead, self.scan) = (None, None))? else {
+            return Ok(None);
+        };
         let payload = &self.payload[..];
         let entry = match kind {
             RecordKind::Write => Write::parse(payload).map(|Write { offset, bytes }| Entry::Write { offset, bytes }),
@@ -90,40 +114,89 @@ impl Entries<'_> {
             RecordKind::Data => Some(Entry::Data(payload)),
             RecordKind::Commit | RecordKind::Seal | RecordKind::Pad => None,
         };
-        let entry = entry.expect("the scan yields no record whose payload its kind does not have");
-        Ok(Some(Logged { lsn, transaction, entry }))
+        match entry {
+            Some(entry) => Ok(Some(Logged { lsn, transaction, entry })),
+            None => Err(no_entry(self.path, lsn)),
+        }
     }
 
     /// Brings the payload of the next entry, the fragments of DATA joined, into the buffer.
     fn fetch(&mut self) -> Result<Option<(RecordKind, Lsn, u64)>> {
-        let Some(scan) = &mut self.scan else { return Ok(None) };
+        let Self { path, ahead: Some(ahead), scan: Some(scan), claim, from, end, payload } = self else {
+            return Ok(None);
+        };
         let log = scan.log();
         let mut begun = None;
-        while let Some(found) = scan.next()? {
-            if place(log, &found.span) >= self.end {
-                // What a crash left there is no part of the log.
-                break;
-            }
-            let Some(record) = found.record else {
-                if let Kind::Damage(fault) | Kind::Torn(fault) = found.span.kind {
-                    let why = format!("damaged at offset {} since it was opened: {fault}", found.span.offset);
-                    return Err(Error::refused(self.path, why).into());
-                }
-                continue;
+        loop {
+            let Some(here) = *claim else {
+                *claim = next_claim(path, ahead, *end)?;
+                if claim.is_some() { continue } else { return Ok(None) }
             };
-            let lsn = Lsn(record.meta.lsn);
-            let Some((kind, flags)) = kind_and_flags(&record) else { continue };
-            if lsn < self.from || matches!(kind, RecordKind::Commit | RecordKind::Seal | RecordKind::Pad) {
+            let Some(found) = scan.next()? else { return Err(no_entry(path, here.commit)) };
+            if !is_part(path, log, &found.span, *end)? {
+                return Err(no_entry(path, here.commit));
+            }
+            let Some(record) = found.record else { continue };
+            let (lsn, Some((kind, flags))) = (Lsn(record.meta.lsn), kind_and_flags(&record)) else { continue };
+            if lsn < here.first.max(*from).min(here.commit) {
                 continue;
             }
-            self.payload.extend_from_slice(record.payload);
+            let continues = kind == RecordKind::Data && flags & CONT != 0;
+            if continues != begun.is_some() || payload.len() + record.payload.len() > DATA_MAX {
+                return Err(no_entry(path, begun.unwrap_or(lsn)));
+            }
+            if lsn >= here.commit {
+                *claim = None;
+                continue;
+            }
+            payload.extend_from_slice(record.payload);
             let first = *begun.get_or_insert(lsn);
             if kind != RecordKind::Data || flags & MORE == 0 {
-                return Ok(Some((kind, first, record.meta.transaction)));
+                return Ok(Some((kind, first, here.transaction)));
             }
         }
-        Ok(None)
     }
+}
+
+/// The records that the next commit claims; `None` behind the last.
+fn next_claim(path: &Path, scan: &mut Scan<'_>, end: Lsn) -> Result<Option<Claim>> {
+    let log = scan.log();
+    while let Some(found) = scan.next()? {
+        if !is_part(path, log, &found.span, end)? {
+            break;
+        }
+        let Some(record) = found.record else { continue };
+        if let Some(commit) = record.meta.commit {
+            let lsn = Lsn(record.meta.lsn);
+            let first = commit.first.map_or(lsn, |first| Lsn::new(lsn.segment(), first as u32));
+            return Ok(Some(Claim { first, commit: lsn, transaction: record.meta.transaction }));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a span stands before the end of the log. What a crash left behind that is no part of it.
+fn is_part(path: &Path, log: &Log, span: &Span, end: Lsn) -> Result<bool> {
+    if place(log, span) >= end {
+        return Ok(false);
+    }
+    let why = match span.kind {
+        Kind::Damage(fault) | Kind::Torn(fault) => fault.to_string(),
+        Kind::Gap(gap) => gap.to_string(),
+        _ => return Ok(true),
+    };
+    let file = crate::shown(log.segment_path(span.segment));
+    let why = format!("{file} is damaged at offset {} since the log was opened: {why}", span.offset);
+    Err(Error::refused(path, why).into())
+}
+
+fn no_entry(path: &Path, lsn: Lsn) -> WalError {
+    let see = crate::quoted(path);
+    let why = format!(
+        "the records at {lsn} are no entry: a part is missing or is not allowed there
+  see: waltool dump {see}"
+    );
+    Error::refused(path, why).into()
 }
 
 /// Where a span begins. The files of a log that is open have numbers.

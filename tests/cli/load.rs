@@ -133,7 +133,7 @@ proptest! {
             let entries: Vec<_> = entries.iter().map(|(kind, number, bytes)| match kind {
                 0 => Entry::Write { offset: (*number).into(), bytes },
                 1 => Entry::SetLen((*number).into()),
-                2 => Entry::Checkpoint { redo_lsn: Lsn::new(1, *number), target_len: 7, state: state(*number) },
+                2 => Entry::Checkpoint { redo_lsn: Lsn::new(1, *number % 8192), target_len: 7, state: state(*number) },
                 _ => Entry::Data(bytes),
             }).collect();
             writer.transaction(&entries, time_ns as u64).expect("a commit");

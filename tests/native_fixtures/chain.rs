@@ -164,7 +164,42 @@ fn gaps() -> Vec<Case> {
         committed_end: (TWO, 0),
         ..broken_after_first(salvageable, transactions, damage)
     };
+    let mut written_on = two();
+    for _ in 0..2 {
+        assert_eq!(written_on.promise(), written_on.end());
+        written_on.write(0, b"a good night");
+        written_on.commit();
+    }
+    written_on.recover_at(C2, 3, |_| ());
+    small(&mut written_on);
+    let written_on = written_on.disk();
+    let mut stray = reheaded(chained(), 2, |header| header.redo_lsn = Lsn::new(2, 8192)).lose(0);
+    let mut other = Bench::of(b"some other log..");
+    small(&mut other);
+    stray.0.insert(0, other.disk().0.remove(0));
     vec![
+        case(
+            "foreign-segment-in-front",
+            "The log begins with segment 2, by the header of segment 3, and segment 1 of another log was put before it. Two of the three segments are of the log.",
+            stray,
+            Expected {
+                valid_end: (ONE, 0),
+                committed_end: (ONE, 0),
+                stale_bytes: C1,
+                ..lost(3 + 2, 2, vec![(ONE, 0, 0, "foreign-segment", None)])
+            },
+        ),
+        case(
+            "two-writers",
+            "Recovery ended segment 1 at 11400 and began segment 2, and the program before it wrote on in segment 1: transaction 3, 96 bytes, a sync, and transaction 4, whose COMMIT promises 11496. The program that recovered would have counted what is promised.",
+            written_on,
+            Expected {
+                verdict: "corrupt",
+                records: 5,
+                valid_end: (ONE, C2),
+                ..broken_after_first(2, 1, vec![(ONE, C2, 192, "two-writers", None)])
+            },
+        ),
         case(
             "lowest-segment-lost",
             "Segment 1 is not there. By every header replay starts in it, and no checkpoint was committed, so nobody was allowed to remove it.",

@@ -70,7 +70,9 @@ enum Area {
     HeaderAfterGap,
     Twin,
     Records,
-    /// All of it belongs to another log, or to another place in this one.
+    /// All of it belongs to another log.
+    Foreign,
+    /// All of it belongs to another place in this log.
     Elsewhere,
 }
 
@@ -124,13 +126,17 @@ impl Decode for Decoder {
     }
 
     fn end(&mut self, len: u64) -> Option<Class> {
+        if self.area == Area::Foreign && self.previous.is_none() {
+            // The log begins after it, wherever that is.
+            return None;
+        }
         let misnamed = self.name.is_some_and(|name| name != u64::from(self.number));
         // Whom the next segment must continue is not known behind a segment in a wrong place.
         let nonce = self.nonce.filter(|_| !misnamed);
         let number = self.name.unwrap_or(self.number.into());
         self.previous = Some(Previous { number, nonce, sealed: self.sealed, last: self.last_before(len) });
         let least = match self.area {
-            Area::Elsewhere => return None,
+            Area::Foreign | Area::Elsewhere => return None,
             Area::Header | Area::HeaderAfterGap | Area::Twin => RECORDS_START as u64,
             Area::Records if self.is_bounded() => self.limit,
             Area::Records => 0,
@@ -175,7 +181,7 @@ impl Decoder {
             Area::Header | Area::HeaderAfterGap => self.first_header(input),
             Area::Twin => self.twin_header(input),
             Area::Records => self.behind_limit(input),
-            Area::Elsewhere => {
+            Area::Foreign | Area::Elsewhere => {
                 let block = rest_of_block(input.offset);
                 Ok(Step { len: input.upto(block)?.len(), class: Class::Stale })
             }
@@ -276,20 +282,24 @@ impl Decoder {
             return Class::Newer { what: "record flags", value: header.flags.into() };
         }
         let mut meta = self.meta(offset);
+        let length = Fault::Length { len: header.len.into(), max: PAYLOAD_MAX as u64 };
         let sound = match kind {
-            RecordKind::Write => Write::parse(payload).is_some(),
-            RecordKind::Data => true,
-            RecordKind::SetLen => SetLen::parse(payload).is_some(),
-            RecordKind::Checkpoint => {
-                Checkpoint::parse(payload).is_some_and(|checkpoint| checkpoint.flags() == header.flags)
+            RecordKind::Write => Write::parse(payload).map(drop).ok_or(length),
+            RecordKind::Data => Ok(()),
+            RecordKind::SetLen => SetLen::parse(payload).map(drop).ok_or(length),
+            RecordKind::Checkpoint => Checkpoint::parse(payload)
+                .filter(|checkpoint| checkpoint.flags() == header.flags)
+                .ok_or(length)
+                .and_then(|checkpoint| self.checkpoint(meta.lsn, &checkpoint)),
+            RecordKind::Commit => {
+                Commit::parse(payload).ok_or(length).and_then(|commit| self.commit(offset, header, &commit, &mut meta))
             }
-            RecordKind::Commit => self.commit(offset, header, payload, &mut meta),
-            RecordKind::Seal => self.seal(offset, payload, &mut meta),
+            RecordKind::Seal => Seal::parse(payload).ok_or(length).map(|seal| self.seal(offset, seal, &mut meta)),
             RecordKind::Pad if all_zero(payload) => return Class::Padding,
-            RecordKind::Pad => return Class::damage(Fault::Reserved),
+            RecordKind::Pad => Err(Fault::Reserved),
         };
-        if !sound {
-            return Class::damage(Fault::Length { len: header.len.into(), max: PAYLOAD_MAX as u64 });
+        if let Err(fault) = sound {
+            return Class::damage(fault);
         }
         Class::Record { piece: Piece::Full, body: RECORD_HEADER..RECORD_HEADER + payload.len(), meta }
     }
@@ -299,30 +309,34 @@ impl Decoder {
         Meta { lsn: u64::from(self.number) << 32 | offset, transaction: self.transaction, ..Meta::default() }
     }
 
-    fn commit(&mut self, offset: u64, header: &RecordHeader, payload: &[u8], meta: &mut Meta) -> bool {
-        let Some(commit) = Commit::parse(payload) else { return false };
+    /// Replay cannot start after the record that says so. Without a header it is not known where the record is in the log.
+    fn checkpoint(&self, own: u64, checkpoint: &Checkpoint) -> Result<(), Fault> {
+        let found = checkpoint.redo_lsn.0;
+        if self.header.is_some() && found > own { Err(Fault::Ahead { found, own }) } else { Ok(()) }
+    }
+
+    fn commit(&mut self, offset: u64, header: &RecordHeader, commit: &Commit, meta: &mut Meta) -> Result<(), Fault> {
         let (first, durable) = (u64::from(commit.first_off), u64::from(commit.durable_off));
         // A commit cannot end a transaction that begins behind it, nor promise what is not yet written.
-        if first > offset || durable > offset {
-            return false;
+        if first.max(durable) > offset {
+            return Err(Fault::Ahead { found: first.max(durable), own: offset });
         }
         meta.transaction = commit.transaction;
         meta.durable = durable;
-        let counts = header.flags & CLOSE == 0;
+        // A mark of closing claims no records.
+        let counts = header.flags & CLOSE == 0 || first < offset;
         meta.commit = Some(decode::Commit { first: Some(first), counts, time: Some(commit.time_ns) });
         self.transaction = commit.transaction.saturating_add(1);
         self.committed = Some(Committed { end: offset + header.total_len() as u64, next: self.transaction });
-        true
+        Ok(())
     }
 
-    fn seal(&mut self, offset: u64, payload: &[u8], meta: &mut Meta) -> bool {
-        let Some(seal) = Seal::parse(payload) else { return false };
+    fn seal(&mut self, offset: u64, seal: Seal, meta: &mut Meta) {
         // Written only after a sync of everything before it, but for what fills a block that has no room for it.
         let filled = if offset.is_multiple_of(BLOCK as u64) { RECORD_HEADER + Seal::LEN - ALIGN } else { 0 };
         meta.durable = offset.saturating_sub(filled as u64);
         meta.transaction = 0;
         self.sealed = Some(seal);
-        true
     }
 }
 

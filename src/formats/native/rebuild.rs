@@ -10,7 +10,7 @@ use super::encode::{end_of, place, push_record, push_rest};
 use super::layout::{
     HEADER_LEN, Lsn, RECORD_HEADER, RECORDS_START, RecordHeader, SEGMENT_MAX, SegmentHeader, TWIN, VERSION, padded,
 };
-use super::payload::{CLOSE, Checkpoint, Commit, RecordKind, Seal};
+use super::payload::{Checkpoint, Commit, RecordKind, Seal};
 use crate::format::{Rebuild, Record};
 use crate::span::Fault;
 
@@ -148,7 +148,7 @@ impl Rebuild for Rebuilder {
         let checkpoint;
         let payload = match kind {
             RecordKind::Seal | RecordKind::Pad => return Ok(()),
-            RecordKind::Commit if head.flags & CLOSE != 0 => return Ok(()),
+            RecordKind::Commit if !record.meta.commit.is_some_and(|commit| commit.counts) => return Ok(()),
             RecordKind::Commit => return self.commit(Commit::parse(record.payload).ok_or(Fault::Orphan)?, out),
             RecordKind::Checkpoint => {
                 let old = Checkpoint::parse(record.payload).ok_or(Fault::Orphan)?;

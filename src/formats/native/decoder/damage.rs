@@ -7,7 +7,7 @@ use crate::bitflip::{self, Flip, Place};
 use crate::bytes::all_zero;
 use crate::decode::{Class, Decode, Hidden, Input, Need, Opening, Step, Testimony};
 use crate::formats::native::layout::{PAYLOAD_MAX, RECORD_HEADER, RECORD_MAGIC, RecordFault, RecordHeader, record};
-use crate::formats::native::payload::{CLOSE, Commit, RecordKind};
+use crate::formats::native::payload::{CLOSE, Commit, RecordKind, Seal};
 use crate::span::Fault;
 
 /// Searches for a flipped bit cost as much as reading a record some hundred times; a log with more bad records than this is
@@ -137,6 +137,30 @@ impl Decoder {
             });
         }
         testimony
+    }
+
+    /// What proves that a program wrote on here after another had begun the next segment. Who begins it counts all that a commit promises, so a
+    /// promise beyond the end that it names was given later; and a seal names a segment that was there.
+    pub(super) fn second_writer(&self, input: &Input<'_>) -> Option<Fault> {
+        let next = self.next.as_ref()?;
+        let fault = |at: usize| {
+            let here = input.skip(at);
+            let header = self.header_here(&here)?;
+            if let Some(commit) = commit(&here, &header) {
+                let durable = u64::from(commit.durable_off);
+                return (durable > self.limit).then_some(Fault::WrittenOn {
+                    at: here.offset,
+                    durable,
+                    end: self.limit,
+                });
+            }
+            let is_seal = header.kind == u8::from(RecordKind::Seal);
+            let seal = Seal::parse(body(&here, &header).filter(|_| is_seal)?.get(..header.len.into())?)?;
+            let other = (seal.next_number, seal.next_nonce) != (next.number, next.nonce);
+            let (found, expected) = (seal.next_nonce.into(), next.nonce.into());
+            other.then_some(Fault::SealedForAnother { at: here.offset, found, expected })
+        };
+        std::iter::once(0).chain(places(input.bytes)).find_map(fault)
     }
 
     /// How many records there are from one place to the record at another, if all are intact and lead there.

@@ -28,7 +28,8 @@ impl Decoder {
                     // Among others, a segment under another's name would count twice, or too early.
                     let misplaced = matches!(gap, Gap::Misnamed { .. }) && !self.alone;
                     if gap == Gap::Foreign || misplaced {
-                        (self.area, self.number) = (Area::Elsewhere, known.number);
+                        let area = if misplaced { Area::Elsewhere } else { Area::Foreign };
+                        (self.area, self.number) = (area, known.number);
                     }
                     return Ok(Step { len: 0, class: Class::Gap(gap) });
                 }
@@ -142,7 +143,11 @@ impl Decoder {
             }
         }
         let rest = input.upto(rest_of_block(input.offset))?;
-        let class = if all_zero(rest) { Class::Unwritten } else { Class::Stale };
+        let class = match self.second_writer(&Input { bytes: rest, ..*input }) {
+            Some(fault) => Class::damage(fault),
+            None if all_zero(rest) => Class::Unwritten,
+            None => Class::Stale,
+        };
         Ok(Step { len: rest.len(), class })
     }
 
