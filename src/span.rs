@@ -364,7 +364,7 @@ impl Display for Gap {
                 let before = number.saturating_sub(1);
                 write!(
                     f,
-                    "segment {number} says that it begins with transaction {first}, and segment {before} ends before {expected}"
+                    "segment {number} says that its first transaction is {first}, and after segment {before} it is {expected}"
                 )
             }
             Self::Ahead { number, segment, offset } => {

@@ -28,8 +28,14 @@ impl Item {
         matches!(self.span.kind, Kind::Damage(Fault::Unlinked { .. }))
     }
 
-    /// Takes in the neighbour behind it.
+    /// Takes in the neighbour behind it. What proves the most is what the whole is called by.
     fn absorb(&mut self, next: Item) {
+        if let (Kind::Damage(own), Kind::Damage(fault)) = (self.span.kind, next.span.kind)
+            && fault.contradicts()
+            && !own.contradicts()
+        {
+            self.span.kind = next.span.kind;
+        }
         self.span.len += next.span.len;
         self.claims.append(next.claims);
         self.durable = self.durable.max(next.durable);
@@ -82,13 +88,10 @@ impl Doubt {
         }
     }
 
-    /// All of it, as one damage with the first fault.
+    /// All of it, as one damage with the first fault, or with one that proves more.
     fn collapse(&mut self) {
-        let fault = self.0.iter().find_map(|item| match item.span.kind {
-            Kind::Damage(fault) => Some(fault),
-            _ => None,
-        });
-        let fault = fault.unwrap_or(Fault::Hole);
+        let faults = || self.0.iter().filter_map(|item| item.span.kind.fault());
+        let fault = faults().find(Fault::contradicts).or_else(|| faults().next()).unwrap_or(Fault::Hole);
         let joined = self.0.drain(..).reduce(|mut all, item| {
             all.absorb(item);
             all

@@ -31,6 +31,16 @@ def rest_of_block(at):
     return BLOCK - at % BLOCK
 
 
+def is_checkpoint(body, flags):
+    if not flags & STATE:
+        return len(body) == 16
+    return len(body) in (24, 48) and u32(body, 20) in ((1, 2) if len(body) == 24 else (1,))
+
+
+def file_body(file, at, record):
+    return file[at + 24:at + 24 + record[2]]
+
+
 class Header:
     def __init__(self, data):
         self.data = data = data[:128]
@@ -56,7 +66,7 @@ class Segment:
         self.next = header_of(next_file, self.number + 1) if next_file else None
         self.nonce = self.seal = self.last = None
         self.transaction, self.promise, self.limit = 0, START, NO_LIMIT
-        self.found, self.claims, self.hidden = [], [], []
+        self.found, self.claims, self.hidden, self.contradicted = [], [], [], False
         self.set_aside = not self.headers()
         if self.set_aside:
             return
@@ -149,9 +159,14 @@ class Segment:
         if len(body) != end - at - 24 or crc32(body) != crc:
             return None
         valid = {WRITE: length > 8, SETLEN: length == 8, DATA: True, COMMIT: length == 24, SEAL: length == 8, PAD: not any(body)}
-        valid[CHECKPOINT] = length == 16 if not flags & STATE else length in (24, 48) and u32(body, 20) in ((1, 2) if length == 24 else (1,))
+        valid[CHECKPOINT] = is_checkpoint(body[:length], flags)
         payload = body[:length] if valid.get(kind) else None
-        return None if payload and kind == COMMIT and max(unpack_from("<II", payload, 16)) > at else payload
+        return None if payload and self.is_ahead(at, kind, payload) else payload
+
+    def is_ahead(self, at, kind, payload):  # R9
+        if kind == COMMIT:
+            return max(unpack_from("<II", payload, 16)) > at
+        return kind == CHECKPOINT and self.header and unpack_from("<Q", payload)[0] > self.number << 32 | at
 
     def headers_within(self, start, end):
         at = self.file.find(b"\x9d\xe7", start, end)
@@ -215,12 +230,16 @@ class Segment:
             raise Unread("newer")
         payload, transaction, commit = self.payload(at, record), self.transaction, None
         if payload is None:
+            body = file_body(self.file, at, record)
+            well_formed = kind == COMMIT and len(body) == 24 or kind == CHECKPOINT and is_checkpoint(body, flags)
+            self.contradicted |= bool(well_formed and self.is_ahead(at, kind, body))  # V3
             return self.damage(at, end)
         if kind == PAD:
             return self.add("padding", at, end)
         if kind == COMMIT:
             transaction, first = self.testify(payload, record)
-            commit, self.transaction, self.last = (first, not flags & CLOSE), transaction + 1, (end, transaction + 1)
+            counts = not flags & CLOSE or first < at  # T2
+            commit, self.transaction, self.last = (first, counts), transaction + 1, (end, transaction + 1)
         if kind == SEAL:
             self.seal, transaction = unpack("<II", payload), 0
             self.promise = max(self.promise, at if at % BLOCK else at - 24)  # T4
@@ -236,7 +255,18 @@ class Segment:
                 self.add("padding", at, place)
             return self.add("record", place, place + 32, (SEAL, 0, None, b""))
         end = min(at + rest_of_block(at), len(self.file))
+        if any(self.is_of_another(*record) for record in [(at, self.parse(at)), *self.headers_within(at + 1, end)]):  # C9
+            self.contradicted = True
+            return self.damage(at, end)
         return self.add("stale" if any(self.file[at:end]) else "unwritten", at, end)
+
+    def is_of_another(self, at, record):  # C9
+        payload = record and record[0] in (COMMIT, SEAL) and self.payload(at, record)
+        if not payload:
+            return False
+        if record[0] == COMMIT:
+            return u32(payload, 20) > self.limit
+        return payload != self.next.data[20:24] + self.next.data[40:44]
 
     def spans(self):  # D1, D2
         spans, doubt = [], []
@@ -269,8 +299,10 @@ def segments_of(path):
     segments, before = [], None
     for index, name in enumerate(names):
         following = files[index + 1] if index + 1 < len(names) else None
-        before = Segment(name, numbers.get(name), files[index], before, following, log_id, alone)
-        segments.append(before)
+        segment = Segment(name, numbers.get(name), files[index], before, following, log_id, alone)
+        segments.append(segment)
+        foreign = segment.set_aside and any(span[3] == "foreign" for span in segment.found)
+        before = before if foreign and before is None else segment  # C2
     if not alone and lacks_beginning(segments, log_id):
         segments[0].found.insert(0, ("gap", 0, 0, "missing"))
     return segments
@@ -321,7 +353,7 @@ def report(path):
                 if commit and commit[1]:
                     segment.claims.append(end)
             elif what == "header":
-                corrupt |= hurt  # V3
+                corrupt |= hurt  # V4
                 if not damage:
                     valid, following = {"file": segment.name, "offset": end}, segment.header.first
                     committed = committed if any_commit else valid
@@ -336,6 +368,7 @@ def report(path):
         if tear and tear[1] is not None and behind:  # A1
             number, first = min(behind, key=lambda commit: (commit[0], -commit[1]))
             corrupt |= number == tear[1] and first > tear[0] >= START and first != tear[0] + rest_of_block(tear[0])
+        corrupt |= segment.contradicted  # V3
         count["undecided"] += sum(end > segment.promise for end in segment.claims)
         hurt |= hurt_here
     verdict = "corrupt" if fault and corrupt else "incomplete" if gap else "torn-tail" if fault else "clean"
