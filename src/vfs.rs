@@ -92,6 +92,9 @@ pub const OPEN: u32 = 0o666;
 /// As [`OPEN`], of a directory.
 pub const OPEN_FOLDER: u32 = 0o777;
 
+/// The longest file that an offset of the system can address, in bytes.
+pub const LEN_MAX: u64 = i64::MAX as u64;
+
 /// What a file is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -135,6 +138,12 @@ pub trait Vfs: Send + Sync + fmt::Debug {
     fn remove_folder(&self, path: &Path) -> io::Result<()>;
     /// When it returns, the names in the directory are on the disk.
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
+    /// How long a file can be that this process makes in the directory, in bytes: by the file system's bound and the process's own (`ulimit -f`).
+    /// [`LEN_MAX`] where the system cannot say. No file that has a name is made or changed for it.
+    fn len_max(&self, folder: &Path) -> io::Result<u64> {
+        let _ = folder;
+        Ok(LEN_MAX)
+    }
     /// The time, in nanoseconds since 1970.
     fn now_ns(&self) -> u64;
     /// Fills `out` with bytes that nobody can guess.

@@ -49,6 +49,7 @@ mod meeting;
 pub mod options;
 mod owner;
 mod position;
+mod reach;
 mod records;
 pub mod recovery;
 mod state;
@@ -77,6 +78,7 @@ use crate::replay::Content;
 use crate::vfs::{Disk, OPEN_FOLDER};
 use group::Group;
 use owner::Owner;
+use reach::Reach;
 use sync::Mutex;
 use transaction::Changes;
 use writer::Writer;
@@ -88,6 +90,8 @@ pub struct Wal {
     recovery: Recovery,
     /// Checkpoints, one at a time: the next waits until this one has removed what it may.
     checkpoints: Mutex<Removals>,
+    /// How long the target can be, where it is known what that is.
+    reach: Option<Reach>,
     /// Kept to the end.
     owner: Arc<Owner>,
 }
@@ -122,7 +126,7 @@ impl Wal {
         let writer = Writer::new(disk.clone(), owner.clone(), options.layout(), found.recovery.end);
         let last = (found.last, found.time_ns);
         let group = Group::new(owner.clone(), disk.clone(), options.limits(), last, found.next, writer);
-        Ok(Self { disk, group, recovery: found.recovery, checkpoints: Mutex::default(), owner })
+        Ok(Self { disk, group, recovery: found.recovery, checkpoints: Mutex::default(), reach: None, owner })
     }
 
     /// Begins a transaction. It holds nothing up: other threads commit meanwhile, and the order in the log is that of the commits.

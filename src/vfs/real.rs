@@ -12,9 +12,10 @@ use rustix::fs::{
     Advice, CWD, FallocateFlags, FlockOperation, Gid, Mode, OFlags, RenameFlags, SeekFrom, Uid, XattrFlags,
 };
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use super::{Access, Attributes, FileTimes, Kind, OPEN, Rights, Stat, Vfs, VfsFile};
+use super::{Access, Attributes, FileTimes, Kind, LEN_MAX, OPEN, Rights, Stat, Vfs, VfsFile};
 
 /// The longest list of extended attributes, and the longest value of one, that Linux gives.
 const ATTRIBUTE_MAX: usize = 64 * 1024;
@@ -85,6 +86,29 @@ impl Vfs for Real {
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
+    }
+
+    fn len_max(&self, folder: &Path) -> io::Result<u64> {
+        let file = match rustix::fs::open(folder, OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR) {
+            Ok(file) => File::from(file),
+            // A file system without files that have no name.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOSYS) => return Ok(LEN_MAX),
+            Err(errno) => return Err(errno.into()),
+        };
+        // To go over the process's limit is not an error but a signal.
+        let limit = getrlimit(Resource::Fsize).current.map_or(LEN_MAX, |limit| limit.min(LEN_MAX));
+        let (mut fits, mut over) = (0, limit + 1);
+        let mut len = limit;
+        while over - fits > 1 {
+            match rustix::fs::ftruncate(&file, len) {
+                Ok(()) => fits = len,
+                Err(Errno::FBIG | Errno::INVAL) => over = len,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+            len = fits + (over - fits) / 2;
+        }
+        Ok(fits)
     }
 
     fn now_ns(&self) -> u64 {

@@ -207,6 +207,11 @@ impl Sim {
         self.lock().umask = umask;
     }
 
+    /// Sets how long a file can be, in bytes: as long as offsets go at first. Longer ones that are there stay.
+    pub fn set_len_max(&self, len: u64) {
+        self.lock().len_max = len.min(super::LEN_MAX);
+    }
+
     /// Sets the clock: the time that it shows next, and what it advances by with every look at it, both in nanoseconds.
     pub fn set_clock(&self, now_ns: u64, step_ns: u64) {
         self.lock().clock = (now_ns, step_ns);

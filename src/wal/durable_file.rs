@@ -64,6 +64,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::{Result, WalError};
+use super::reach::Reach;
 use super::{Options, Recovery, Transaction, Wal, folder};
 use crate::durable;
 use crate::error::Error;
@@ -106,10 +107,11 @@ impl DurableFile {
         let log = log_path(&path)?;
         // It holds what the file holds, and who may read that is decided later: by the umask or by whoever gives it a mode.
         folder::prepare(&disk, &log, PRIVATE_FOLDER)?;
-        let wal = options.open(log)?;
+        let mut wal = options.open(log)?;
         let beside = durable::folder_of(&path);
         let beside = disk.canonicalize(beside).map_err(|cause| Error::read(beside, cause))?;
         let file = beside.join(path.file_name().unwrap_or_default());
+        wal.reach = Some(Reach::new(&disk, &file));
         let file = Self { path, file, disk, wal };
         file.fold()?;
         Ok(file)
@@ -193,6 +195,7 @@ impl DurableFile {
     /// steps leaves a file that the log knows.
     fn replace(&self, replay: &Replay<'_>) -> Result<()> {
         let failed = |cause| self.not_applied(cause);
+        self.must_fit(replay.survey.len_max)?;
         replay.permits(To::Replace).map_err(failed)?;
         let made = replay.make_in_place(&mut |_| ()).map_err(failed)?;
         let content = made.content().map_err(failed)?;
@@ -242,6 +245,34 @@ impl DurableFile {
         // Whoever lost the log changes nothing, for that reason.
         let lost = self.wal.owner.must_be_ours().err();
         lost.unwrap_or_else(|| WalError::NotApplied { path: self.path.clone(), log: self.log_path().into(), cause })
+    }
+
+    /// Refuses a log of which a transaction makes the file longer than it can be here: it was written elsewhere, or by a program that did not ask.
+    fn must_fit(&self, len_max: u64) -> Result<()> {
+        let Some(reach) = &self.wal.reach else { return Ok(()) };
+        let Some(max) = reach.exceeded_by(len_max)? else { return Ok(()) };
+        let committed = self.wal.committed(self.wal.redo_lsn())?;
+        let mut entries = committed.entries();
+        while let Some(logged) = entries.next()? {
+            if logged.entry.reach() > max {
+                return Err(self.too_long(logged.transaction, logged.entry.reach(), max));
+            }
+        }
+        Ok(())
+    }
+
+    fn too_long(&self, number: u64, len: u64, max: u64) -> WalError {
+        let log = crate::quoted(self.log_path());
+        let mut other = self.log_path().as_os_str().to_owned();
+        other.push(".new");
+        let other = crate::quoted(Path::new(&other));
+        let why = format!(
+            "transaction {number} of its log makes it {len} bytes long; by the file system, or by `ulimit -f`, it can have {max}\n  \
+             to keep everything:  move the file and {log} to where files can be so long\n  \
+             to leave out transaction {number}, make a log without it and put that in the place of {log}:\n  \
+             waltool dump --json {log} | grep -v '\"transaction\":{number},' | waltool load - --output {other}"
+        );
+        Error::refused(&self.path, why).into()
     }
 
     fn gone(&self, redo_lsn: Lsn) -> WalError {

@@ -84,7 +84,8 @@ impl<'w> Transaction<'w> {
     /// mark, and durable as well.
     ///
     /// # Errors
-    /// [`WalError::Transaction`](super::WalError::Transaction) where it is longer than a segment can hold (4 GiB): nothing was written, and the log goes on.
+    /// [`WalError::Transaction`](super::WalError::Transaction) where it is longer than a segment can hold (4 GiB), and where the target would be longer than
+    /// a file can be (2<sup>63</sup> - 1 bytes; for a [`DurableFile`](super::DurableFile) what its file system allows): nothing was written, and the log goes on.
     /// [`WalError::DurabilityUnknown`](super::WalError::DurabilityUnknown) after a failed write or sync.
     pub fn commit(self) -> Result<Lsn> {
         self.commit_with(Durability::Durable)
@@ -96,6 +97,9 @@ impl<'w> Transaction<'w> {
     /// # Errors
     /// As [`commit`](Self::commit).
     pub fn commit_with(self, durability: Durability) -> Result<Lsn> {
+        if let Some(reach) = &self.wal.reach {
+            reach.admits(&self.changes)?;
+        }
         self.wal.group.commit(&self.changes, durability)
     }
 }

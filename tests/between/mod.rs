@@ -120,6 +120,10 @@ impl Vfs for Between {
         self.call().sync_folder(path)
     }
 
+    fn len_max(&self, folder: &Path) -> io::Result<u64> {
+        self.call().len_max(folder)
+    }
+
     fn now_ns(&self) -> u64 {
         self.disk.now_ns()
     }

@@ -13,7 +13,8 @@ use waltool::formats::native::layout::{Lsn, SegmentHeader, rest_of_block};
 use waltool::formats::native::log_writer::{LogOptions, LogWriter};
 use waltool::formats::native::payload::RecordKind;
 use waltool::formats::native::writer::SegmentWriter;
-use waltool::vfs::FileTimes;
+use waltool::vfs::{self, FileTimes};
+use waltool::wal::{DurableFile, Wal};
 
 use crate::bench::{Bench, FIRST_COMMIT, Run, run, waltool};
 use crate::logs::{self, verdict};
@@ -421,4 +422,38 @@ fn the_umask_decides_who_may_read_the_log() {
     fs::write(bench.path("plain/file"), "").expect("a file");
     assert_eq!(mode(&copy), mode(&bench.path("plain")));
     assert_eq!(mode(&copy.join("00000001.wal")), mode(&bench.path("plain/file")));
+}
+
+#[test]
+fn the_way_on_from_a_transaction_that_no_file_can_hold_leaves_out_that_one() {
+    let bench = Bench::new();
+    let (path, log) = (bench.path("a file"), bench.path("a file.wal"));
+    if vfs::real().len_max(bench.dir.path()).expect("a length") >= 1 << 62 {
+        return println!("files can be so long here");
+    }
+    let file = DurableFile::open(&path).expect("a file");
+    let mut first = file.begin();
+    first.write(0, b"first");
+    first.commit().expect("a commit");
+    file.close().expect("a file");
+    // As a program wrote it that did not ask the file system.
+    let wal = Wal::open(&log).expect("a log");
+    let mut far = wal.begin();
+    far.write(0, b"lost!").write(1 << 62, b"far");
+    far.commit().expect("a commit");
+    let mut last = wal.begin();
+    last.write(5, b" last");
+    last.commit().expect("a commit");
+    drop(wal);
+
+    let error = DurableFile::open(&path).err().expect("a refusal").to_string();
+    let command = error.lines().last().expect("a command").trim();
+    let tools = assert_cmd::cargo::cargo_bin("waltool");
+    let tools = tools.parent().expect("a folder").to_str().expect("text");
+    let run = Command::new("sh").args(["-c", &format!("PATH={tools}:$PATH; {command}")]).output().expect("a run");
+    assert!(run.status.success(), "{command}: {run:?}");
+    fs::rename(&log, bench.path("kept")).expect("a name");
+    fs::rename(bench.path("a file.wal.new"), &log).expect("a name");
+    DurableFile::open(&path).expect("a file").close().expect("a file");
+    assert_eq!(fs::read(&path).expect("a file"), b"first last");
 }

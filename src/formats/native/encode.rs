@@ -8,6 +8,7 @@ use super::layout::{Lsn, PAYLOAD_MAX, RECORD_HEADER, RecordHeader, padded, paylo
 use super::payload::{Checkpoint, Commit, DATA_MAX, RecordKind};
 use crate::error::debug_as_text;
 use crate::format::TargetState;
+use crate::vfs::LEN_MAX;
 
 /// Bytes up to this long are never split, and no fragment shorter than this is cut off: a small write is one record
 /// in a dump, at a cost of at most 2 % of a block.
@@ -50,13 +51,32 @@ pub enum WriteError {
         /// The bound.
         max: usize,
     },
-    /// A write's end is no 64-bit offset.
-    #[error("a write of {len} bytes at offset {offset} would end beyond the longest file")]
+    /// A write that ends beyond [`LEN_MAX`].
+    #[error("a write of {len} bytes at offset {offset} would end beyond the longest file that there can be")]
     TargetRange {
         /// Where it starts.
         offset: u64,
         /// Its length.
         len: usize,
+    },
+    /// A length over [`LEN_MAX`].
+    #[error("a length of {len} bytes is more than a file can have")]
+    TargetLen {
+        /// The length.
+        len: u64,
+    },
+    /// The file system of the target, or this process's own limit, has no room for files of such a length.
+    #[error(
+        "{}: it would be {len} bytes long; by the file system, or by `ulimit -f`, it can have {max}",
+        crate::shown(path)
+    )]
+    TargetMax {
+        /// The target.
+        path: PathBuf,
+        /// How long it would be.
+        len: u64,
+        /// How long it can be.
+        max: u64,
     },
     /// A record of kind 0, which is invalid.
     #[error("records of kind 0 are invalid")]
@@ -105,15 +125,24 @@ pub enum Entry<'a> {
 }
 
 impl Entry<'_> {
+    /// How long the target is at least once this is applied: what a transaction asks of its file system.
+    pub fn reach(&self) -> u64 {
+        match *self {
+            Entry::Write { bytes: [], .. } | Entry::Data(_) | Entry::Checkpoint { .. } => 0,
+            Entry::Write { offset, bytes } => offset.saturating_add(bytes.len() as u64),
+            Entry::SetLen(len) => len,
+        }
+    }
+
     /// Where a segment that ends at `end` will end with this entry behind it; an error if no segment can hold the entry.
     pub fn end_from(&self, end: u64) -> Result<u64, WriteError> {
         let (head, mut left) = match *self {
             Entry::Write { offset, bytes } => {
-                if offset.checked_add(bytes.len() as u64).is_none() {
-                    return Err(WriteError::TargetRange { offset, len: bytes.len() });
-                }
                 if bytes.is_empty() {
                     return Ok(end);
+                }
+                if offset.saturating_add(bytes.len() as u64) > LEN_MAX {
+                    return Err(WriteError::TargetRange { offset, len: bytes.len() });
                 }
                 (WRITE_HEAD, bytes.len())
             }
@@ -123,6 +152,7 @@ impl Entry<'_> {
                 }
                 (0, bytes.len())
             }
+            Entry::SetLen(len) if len > LEN_MAX => return Err(WriteError::TargetLen { len }),
             Entry::SetLen(_) => (8, 0),
             Entry::Checkpoint { redo_lsn, target_len, state } => (Checkpoint { redo_lsn, target_len, state }.len(), 0),
         };

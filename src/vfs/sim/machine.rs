@@ -12,7 +12,7 @@ use super::fate::{Amount, Fate};
 use super::file::File;
 use super::names::{Edit, Ino, Names, Place, ROOT};
 use super::rng::Rng;
-use crate::vfs::{Attributes, FileTimes, Kind, Rights, Stat};
+use crate::vfs::{Attributes, FileTimes, Kind, LEN_MAX, Rights, Stat};
 
 /// Where the clock starts: 2026-01-01 00:00:00 UTC.
 const START_NS: u64 = 1_767_225_600_000_000_000;
@@ -41,6 +41,8 @@ pub(super) struct Machine {
     /// Decides how failing calls fail.
     pub(super) chance: Rng,
     pub(super) umask: u32,
+    /// No file can be longer.
+    pub(super) len_max: u64,
     next_ino: Ino,
     next_handle: u64,
     sector: usize,
@@ -62,6 +64,7 @@ impl Machine {
             random: Rng::new(seed).branch(1),
             chance: Rng::new(seed).branch(2),
             umask: UMASK,
+            len_max: LEN_MAX,
             next_ino: ROOT + 1,
             next_handle: 1,
             sector,

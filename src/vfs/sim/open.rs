@@ -12,9 +12,6 @@ use super::machine::Machine;
 use super::names::Ino;
 use crate::vfs::{Access, Rights, Stat, VfsFile};
 
-/// No file is longer.
-const LEN_MAX: u64 = i64::MAX as u64;
-
 pub(super) type Shared = Arc<Mutex<Machine>>;
 
 /// The machine stays whole if a thread panics while it holds the lock: nothing is changed by halves.
@@ -99,7 +96,7 @@ impl VfsFile for Open {
         let end = offset.saturating_add(bytes.len() as u64);
         let (mut machine, failure) = self.change(Op::Write, "write_at", Some((offset, end)))?;
         self.must_be_writable(Errno::BADF)?;
-        if end > LEN_MAX {
+        if end > machine.len_max {
             return Err(Errno::FBIG.into());
         }
         let room = machine.file(self.ino)?.has_room(offset..end);
@@ -125,7 +122,7 @@ impl VfsFile for Open {
     fn set_len(&self, len: u64) -> io::Result<()> {
         let (mut machine, failure) = self.change(Op::SetLen, "set_len", Some((0, len)))?;
         self.must_be_writable(Errno::INVAL)?;
-        if len > LEN_MAX {
+        if len > machine.len_max {
             return Err(Errno::FBIG.into());
         }
         let (happens, result) = machine.outcome(failure);
@@ -141,7 +138,7 @@ impl VfsFile for Open {
     fn reserve(&self, from: u64, to: u64) -> io::Result<()> {
         let (mut machine, failure) = self.change(Op::Reserve, "reserve", Some((from, to)))?;
         self.must_be_writable(Errno::BADF)?;
-        if to > LEN_MAX {
+        if to > machine.len_max {
             return Err(Errno::FBIG.into());
         }
         let (happens, result) = machine.outcome(failure);

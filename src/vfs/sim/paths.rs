@@ -196,6 +196,12 @@ impl Vfs for Sim {
         Ok(())
     }
 
+    fn len_max(&self, folder: &Path) -> io::Result<u64> {
+        let machine = self.look(Op::Look)?;
+        machine.folder(folder)?;
+        Ok(machine.len_max)
+    }
+
     fn now_ns(&self) -> u64 {
         let mut machine = self.lock();
         let (now, step) = machine.clock;
