@@ -1,12 +1,13 @@
 //! Write-ahead logs: write one that survives crashes, and read, judge, repair and replay the logs that others left.
 //!
-//! The command `waltool` is made of this library; `README.md` shows how it rescues a damaged log. The bytes of the native format are described in
-//! `docs/formats/native.md`.
+//! The command `waltool` is made of this library; `README.md` shows how it rescues a damaged log. The bytes of the
+//! native format are described in `docs/formats/native.md`.
 //!
 //! # A file that survives a crash
 //!
-//! A program that rewrites a file can leave half of it: after a crash, a power cut, on a full disk. [`DurableFile`](wal::DurableFile) logs the
-//! change first, makes the log durable, and then replaces the file in one step. Whoever reads the file sees the old state or the new one.
+//! A program that rewrites a file can leave half of it: after a crash, a power cut, on a full disk.
+//! [`DurableFile`](wal::DurableFile) logs the change first, makes the log durable, and then replaces the file in one
+//! step. Whoever reads the file sees the old state or the new one.
 //!
 //! ```
 //! use waltool::wal::DurableFile;
@@ -34,8 +35,8 @@
 //!
 //! # A log of your own operations
 //!
-//! A program that keeps its state elsewhere (in memory, in another store) logs its operations with [`Wal`](wal::Wal), and reads them again when it
-//! starts. Threads share the log; commits that arrive together share one sync.
+//! A program that keeps its state elsewhere (in memory, in another store) logs its operations with [`Wal`](wal::Wal),
+//! and reads them again when it starts. Threads share the log; commits that arrive together share one sync.
 //!
 //! ```
 //! use waltool::wal::{Entry, Wal};
@@ -71,8 +72,8 @@
 //!
 //! # A damaged log
 //!
-//! [`Log`] opens a log of any format that is known, [`Report`] judges it, and [`Scan`] gives every byte of it as a [span](span::Span): records, headers,
-//! padding, damage. Reading changes nothing.
+//! [`Log`] opens a log of any format that is known, [`Report`] judges it, and [`Scan`] gives every byte of it as a
+//! [span](span::Span): records, headers, padding, damage. Reading changes nothing.
 //!
 //! ```
 //! use waltool::span::Kind;
@@ -111,19 +112,21 @@
 //!
 //! # Features
 //!
-//! `cli`, on by default, builds the command `waltool` and brings its crates (arguments, tables, JSON). It adds nothing to the library. A program that
-//! uses the library takes `default-features = false`, and then builds three crates: `crc32fast`, `rustix` and `thiserror`.
+//! `cli`, on by default, builds the command `waltool` and brings its crates (arguments, tables, JSON). It adds nothing
+//! to the library. A program that uses the library takes `default-features = false`, and then builds three crates:
+//! `crc32fast`, `rustix` and `thiserror`.
 //!
 //! # Modules
 //!
 //! - To write: [`wal`]. On another file system, or a simulated one that loses its power in tests: [`vfs`].
 //! - To read: [`log`], [`scan`], [`span`], [`report`], [`verdict`]; what is known of each format: [`formats`].
-//! - To change what is there: [`repair`], [`salvage`], [`replay`], [`copy`], [`load`]. Each makes a plan, keeps what it removes, and can be run again after a
-//!   crash at any moment.
+//! - To change what is there: [`repair`], [`salvage`], [`replay`], [`copy`], [`load`]. Each makes a plan, keeps what it
+//!   removes, and can be run again after a crash at any moment.
 //!
-//! The other modules are the parts that these are made of. From the bottom up, each using only those before it: [`bytes`], [`checksum`], [`bitflip`], [`error`], [`vfs`]; [`span`], [`tally`], [`decode`],
-//! [`format`](mod@format); [`formats`]; [`log`], [`scan`]; [`verdict`], [`report`], [`ranges`]; [`durable`], [`locks`]; [`plan`], [`repair`], [`quarantine`], [`salvage`], [`replay`],
-//! [`load`], [`copy`]; [`wal`].
+//! The other modules are the parts that these are made of. From the bottom up, each using only those before it:
+//! [`bytes`], [`checksum`], [`bitflip`], [`error`], [`vfs`]; [`span`], [`tally`], [`decode`], [`format`](mod@format);
+//! [`formats`]; [`log`], [`scan`]; [`verdict`], [`report`], [`ranges`]; [`durable`], [`locks`]; [`plan`], [`repair`],
+//! [`quarantine`], [`salvage`], [`replay`], [`load`], [`copy`]; [`wal`].
 
 pub mod bitflip;
 pub mod bytes;
