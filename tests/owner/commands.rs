@@ -40,6 +40,30 @@ fn a_lock_that_lost_its_file_or_came_to_have_one_is_no_lock() {
     }
 }
 
+#[test]
+fn a_lock_is_taken_on_the_file_that_has_its_name() {
+    let path = Path::new("/LOCK");
+    for (n, another_takes_it) in (1..=4).flat_map(|n| [(n, false), (n, true)]) {
+        let disk = Sim::new(n).disk();
+        put(&disk, path, b"");
+        let taken = Arc::new(Mutex::new(None));
+        let (other, raw) = (taken.clone(), disk.clone());
+        let between = Between::new(disk.clone(), n, move || {
+            raw.remove(path).unwrap();
+            *other.lock().unwrap() = another_takes_it.then(|| locks::own(&*raw, path).expect("nobody has it"));
+        });
+        let held = locks::own(&between, path);
+        assert!(between.happened(), "fewer than {n} calls");
+        match taken.lock().unwrap().take() {
+            Some(other) => {
+                assert!(held.is_err(), "call {n}: there are two owners");
+                other.check(&*disk).unwrap();
+            }
+            None => held.unwrap().check(&*disk).unwrap(),
+        }
+    }
+}
+
 /// Repairs a log with a torn tail, without LOCK or with one; before the `n`-th call a program opens the log, having removed LOCK. Whether there
 /// was such a call.
 fn repair_between(n: u64, locked: bool) -> bool {

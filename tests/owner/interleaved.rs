@@ -3,9 +3,8 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use waltool::formats::native::layout::Lsn;
 use waltool::vfs::{Disk, Sim};
-use waltool::wal::{Durability, DurableFile, Options, Result, Wal, WalError};
+use waltool::wal::{Durability, DurableFile, Options, Result, Wal};
 use waltool::{Log, Report, Verdict};
 
 use super::between::Between;
@@ -17,23 +16,28 @@ fn options(disk: &Disk) -> Options {
     Options::new().disk(disk.clone()).segment_bytes(20_000)
 }
 
-/// What the first program does. It says what was acknowledged, and stops at the first error.
+/// What the first program does. `told` has what was acknowledged and not applied since; it stops at the first error.
 fn first(wal: Wal, told: &mut Vec<String>) -> Result<()> {
-    let mut tell = |wal: &Wal, text: String, durability| {
-        commit(wal, &text, durability)?;
-        told.push(text);
-        Ok::<_, WalError>(())
-    };
-    tell(&wal, "durable".into(), Durability::Durable)?;
-    tell(&wal, "written".into(), Durability::Written)?;
-    tell(&wal, "long".repeat(4000), Durability::Written)?;
+    let mut applied = wal.begin();
+    applied.data(b"applied");
+    let applied = applied.commit()?;
+    tell(&wal, told, "durable".into(), Durability::Durable)?;
+    tell(&wal, told, "written".into(), Durability::Written)?;
+    tell(&wal, told, "long".repeat(4000), Durability::Written)?;
     commit(&wal, "buffered", Durability::Buffered)?;
     wal.sync()?;
-    tell(&wal, "rotated".repeat(2000), Durability::Durable)?;
-    // Segments go, but what was logged is still to be replayed.
-    wal.checkpoint(Lsn::new(1, 0), 0)?;
-    tell(&wal, "last".into(), Durability::Durable)?;
+    tell(&wal, told, "rotated".repeat(2000), Durability::Durable)?;
+    // From here on what the log had before may be gone, with its segment.
+    told.retain(|text| text != "old");
+    wal.checkpoint(applied, 0)?;
+    tell(&wal, told, "last".into(), Durability::Durable)?;
     wal.close()
+}
+
+fn tell(wal: &Wal, told: &mut Vec<String>, text: String, durability: Durability) -> Result<()> {
+    commit(wal, &text, durability)?;
+    told.push(text);
+    Ok(())
 }
 
 /// The second program: it makes itself the owner.
