@@ -139,6 +139,7 @@ fn the_other_reader_agrees_where_chance_hardly_goes() {
         let first = folder.join(&log[0].0);
         assert_eq!(library(&first)[0]["verdict"], "torn-tail", "{about}");
         assert_eq!(difference(&first, &mut python), None, "{about}");
+        assert_eq!(difference(&folder, &mut python), None, "{about}");
     }
 }
 

@@ -200,7 +200,7 @@ class Segment:
             commit = self.testify(self.payload(other, record, end), record)
             if commit:
                 self.hidden.append(commit)
-                self.claims += [record[4]] if not record[1] & CLOSE else []
+                self.claims += [record[4]] if commit[1] < other or not record[1] & CLOSE else []
         used = len(file[at:end].rstrip(b"\0"))  # S7
         return self.damage(at, min(at + (used + 7) // 8 * 8, end))
 
@@ -249,7 +249,7 @@ class Segment:
         rest = rest_of_block(self.limit)
         place = self.limit if rest >= 32 else self.limit + rest
         pad, seal = self.parse(self.limit), self.parse(place)
-        filled = not any(self.file[self.limit:place]) or pad and pad[0] == PAD
+        filled = at == place or not any(self.file[at:place]) or pad and pad[0] == PAD
         if at <= place and filled and seal and seal[0] == SEAL and self.payload(place, seal) == self.next.data[20:24] + self.next.data[40:44]:
             if place > at:
                 self.add("padding", at, place)

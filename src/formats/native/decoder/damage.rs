@@ -125,11 +125,11 @@ impl Decoder {
                 continue;
             };
             testimony.durable = testimony.durable.max(commit.durable_off.into());
-            let counts = header.flags & CLOSE == 0;
+            let first = u64::from(commit.first_off);
+            let counts = header.flags & CLOSE == 0 || first < here.offset;
             if counts {
                 testimony.commits.push(here.offset + header.total_len() as u64);
             }
-            let first = u64::from(commit.first_off);
             testimony.hidden.join(Hidden {
                 opening: Opening { transaction: commit.transaction, first },
                 last: if counts { commit.transaction } else { 0 },
