@@ -6,7 +6,10 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
 use support::{Bench, Disk, Owned, Read, pattern};
-use waltool::formats::native::layout::{HEADER_LEN, RECORDS_START, SegmentHeader, TWIN};
+use waltool::format::{Role, TargetState};
+use waltool::formats::native::layout::{HEADER_LEN, Lsn, RECORDS_START, SegmentHeader, TWIN};
+use waltool::formats::native::payload::{Checkpoint, RecordKind, STATE};
+use waltool::formats::native::writer::SegmentWriter;
 use waltool::span::{Fault, Gap, Kind};
 use waltool::{Error, Log, Report, Scan, Verdict};
 
@@ -317,4 +320,27 @@ fn a_flipped_bit_of_a_header_is_put_back_however_many_there_are() {
     let disk = places[..100].iter().fold(bench.disk(), |disk, &place| disk.flip(0, place + 9, 3));
     let report = disk.report();
     assert_eq!((report.fault_count, report.beyond.records), (100, 100));
+}
+
+#[test]
+fn a_checkpoint_whose_flags_and_payload_disagree_is_damage() {
+    let plain = Checkpoint { redo_lsn: Lsn::new(1, 8192), target_len: 7, state: None };
+    let state = TargetState { crc: 5, role: Role::Intent };
+    let with_state = Checkpoint { state: Some(state), ..plain };
+    for (checkpoint, flags, verdict) in [
+        (plain, 0, Verdict::Clean),
+        (with_state, STATE, Verdict::Clean),
+        (plain, STATE, Verdict::Corrupt),
+        (with_state, 0, Verdict::Corrupt),
+    ] {
+        let header = SegmentHeader::parse(chained(1).file(0)).unwrap();
+        let mut segment = SegmentWriter::create(Vec::new(), &header).unwrap();
+        segment.append(RecordKind::Checkpoint, flags, &checkpoint.encode()).unwrap();
+        segment.commit(header.created_ns).unwrap();
+        segment.promise(segment.end()).unwrap();
+        segment.close_mark(header.created_ns).unwrap();
+        let name = chained(1).0[0].0.clone();
+        let report = Disk(vec![(name, segment.finish().unwrap())]).report();
+        assert_eq!(report.verdict(), verdict, "{checkpoint:?} with flags {flags:#x}");
+    }
 }

@@ -6,6 +6,10 @@ use std::fs;
 use std::path::Path;
 
 use logs::{Sqlite, cases, change, native, native_target, refused, report, segment, verdict};
+use waltool::format::{Role, TargetState};
+use waltool::formats::native::encode::Entry;
+use waltool::formats::native::layout::Lsn;
+use waltool::formats::native::log_writer::{LogOptions, LogWriter};
 use waltool::replay::{Replay, TARGET_MAX, To, Until};
 use waltool::{Log, Result, Verdict};
 
@@ -164,4 +168,22 @@ fn the_mode_of_the_target_is_kept() {
     fs::set_permissions(&onto, fs::Permissions::from_mode(0o640)).expect("a mode");
     replay(&made.log(), &onto, Until::End, To::Replace).expect("replayed");
     assert_eq!(fs::metadata(&onto).expect("a file").permissions().mode() & 0o7777, 0o640);
+}
+
+#[test]
+fn a_target_that_is_gone_is_not_made_of_a_log_that_says_what_it_was() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (log, target) = (folder.path().join("log"), folder.path().join("target"));
+    fs::create_dir(&log).expect("a log");
+    let options = LogOptions { log_id: [1; 16], target_id: [0; 16], created_ns: 1, segment_limit: 1 << 20 };
+    let mut writer = LogWriter::create(&log, &options, || 7).expect("a log");
+    let state = Some(TargetState { crc: crc32fast::hash(b"old text"), role: Role::Fact(None) });
+    let fact = Entry::Checkpoint { redo_lsn: Lsn::new(1, 8192), target_len: 8, state };
+    writer.transaction(&[fact, Entry::Write { offset: 4, bytes: b"news" }], 2).expect("a commit");
+    writer.finish(3).expect("a mark");
+    let error = replay(&log, &target, Until::End, To::Replace).expect_err("nothing to begin with");
+    assert!(error.exit_code() == 6 && !target.exists(), "{error}");
+    fs::write(&target, "old text").expect("a target");
+    replay(&log, &target, Until::End, To::Replace).expect("replayed");
+    assert_eq!(fs::read(&target).expect("a target"), b"old news");
 }

@@ -3,9 +3,11 @@
 
 use std::path::Path;
 
+use waltool::replay::{Replay, TARGET_MAX, To, Until};
 use waltool::vfs::sim::{Call, Failure, Op, Times};
 use waltool::vfs::{Access, Sim, Vfs, write_all_at};
 use waltool::wal::{DurableFile, Options, Result};
+use waltool::{Log, replay::sidecar};
 
 const BIG: usize = 3 << 20;
 
@@ -159,4 +161,98 @@ fn every_state_that_was_about_to_be_is_known_and_no_other() {
     }
     edit(&sim);
     assert!(open(&sim).is_err());
+}
+
+#[test]
+fn a_file_that_is_taken_on_is_on_the_disk_before_its_log_says_so() {
+    let sim = Sim::new(8);
+    let file = sim.create_new(path(), 0o600).unwrap();
+    write_all_at(&*file, &[7; 4000], 0).unwrap();
+    drop(file);
+    drop(open(&sim).unwrap());
+    for seed in 0..50 {
+        let crashed = sim.crash(seed);
+        assert_eq!(crashed.bytes(path()).map(|bytes| bytes == [7; 4000]), Some(true), "crash seed {seed}");
+        drop(open(&crashed).unwrap());
+    }
+}
+
+/// As a person does after a crash.
+fn replay_by_hand(sim: &Sim) -> waltool::Result<()> {
+    let log = Log::open_on(&sim.disk(), Path::new("/totals.wal"), None)?;
+    Replay::of(&log, path(), Until::End, TARGET_MAX, &mut |_| ())?.run(To::InPlace, &mut |_| ()).map(drop)
+}
+
+#[test]
+fn a_sidecar_that_a_crash_left_beside_a_file_that_has_gone_on_is_in_nobodys_way() {
+    let sim = Sim::new(9);
+    known(&sim, 4000);
+    write(&open(&sim).unwrap(), 10, b"then");
+    replay_by_hand(&sim).unwrap();
+    let beside = sidecar::path_of(path());
+    let left = sim.bytes(&beside).unwrap();
+    drop(open(&sim).unwrap());
+    assert_eq!(sim.bytes(&beside), None, "the log knows the file itself");
+    for commit in [false, true] {
+        let sim = sim.fork();
+        sim.put(&beside, &left).unwrap();
+        if commit {
+            let file = Options::new().zero_fill(false).disk(sim.disk()).open(Path::new("/totals.wal")).unwrap();
+            let mut transaction = file.begin();
+            transaction.write(20, b"now");
+            transaction.commit().unwrap();
+        }
+        replay_by_hand(&sim.fork()).unwrap();
+        drop(open(&sim).unwrap());
+        assert_eq!(sim.bytes(path()).unwrap().get(20..23).unwrap() == b"now", commit);
+        assert_eq!(sim.bytes(&beside), None);
+    }
+}
+
+#[test]
+fn a_sidecar_of_an_older_log_does_not_make_an_older_file_right() {
+    let sim = Sim::new(10);
+    known(&sim, 4000);
+    write(&open(&sim).unwrap(), 10, b"then");
+    replay_by_hand(&sim).unwrap();
+    let older = sim.fork();
+    let mut file = open(&sim).unwrap();
+    write(&file, 10, b"now!");
+    file.checkpoint().unwrap();
+    write(&file, 12, b"!!!!");
+    drop(file);
+    for path in [path(), &sidecar::path_of(path())] {
+        sim.put(path, &older.bytes(path).unwrap()).unwrap();
+    }
+    assert!(open(&sim).is_err());
+}
+
+#[test]
+fn a_replay_by_hand_that_is_interrupted_is_finished_by_hand_and_then_known() {
+    let sim = Sim::new(11);
+    known(&sim, 4000);
+    write(&open(&sim).unwrap(), 10, b"then");
+    let (mut at_once, mut finished) = (0, 0);
+    for cut in 1.. {
+        let interrupted = sim.fork();
+        interrupted.cut_before(cut);
+        if replay_by_hand(&interrupted).is_ok() {
+            break;
+        }
+        for seed in 0..4 {
+            let crashed = interrupted.crash(seed);
+            match open(&crashed) {
+                Ok(_) => at_once += 1,
+                Err(error) => {
+                    let why = error.to_string();
+                    assert!(why.contains("waltool replay /totals.wal --onto /totals --in-place"), "{why}");
+                    replay_by_hand(&crashed).unwrap();
+                    drop(open(&crashed).unwrap());
+                    finished += 1;
+                }
+            }
+            assert_eq!(&crashed.bytes(path()).unwrap()[9..15], b"\x07then\x07", "cut before call {cut}, seed {seed}");
+        }
+    }
+    assert!(at_once > 0 && finished > 0, "{at_once} opened at once, {finished} after the replay was finished");
 }
