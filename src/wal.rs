@@ -31,7 +31,9 @@
 //! - Whatever a crash leaves, [`Wal::open`] goes on from it, changes no byte that is there, and tells what it found. Damage that no crash
 //!   explains it refuses.
 //! - After a failed write or sync nothing is claimed and nothing more is written: [`WalError::DurabilityUnknown`].
-//! - One writer: a second [`Wal::open`] is refused, by another process as well. Readers need no lock and may read at any time.
+//! - One writer: a second [`Wal::open`] is refused, by another process as well. Readers need no lock and may read at any time. Where the
+//!   lock stops nobody any more (LOCK or the directory was removed, renamed or replaced) and in a child of `fork`, nothing is
+//!   acknowledged: [`WalError::NotOwner`].
 //!
 //! A [`Wal`] is shared by threads as it is (`&Wal`, or in an `Arc`); threads that commit together share a sync.
 //!
@@ -137,7 +139,7 @@ impl Wal {
     /// When it returns, every commit that has returned is on the disk, whatever its [`Durability`] was.
     ///
     /// # Errors
-    /// [`WalError::DurabilityUnknown`].
+    /// [`WalError::DurabilityUnknown`]; [`WalError::NotOwner`].
     pub fn sync(&self) -> Result<()> {
         self.owner.here()?;
         self.group.sync()
@@ -155,7 +157,7 @@ impl Wal {
     ///
     /// # Errors
     /// [`Error::Usage`] for a position at which no transaction ends (an entry's, say): nothing was changed, and the log goes on.
-    /// [`WalError::DurabilityUnknown`]; [`Error::Write`] where an old segment could not be removed: the checkpoint is on the disk, and the next
+    /// [`WalError::DurabilityUnknown`]; [`WalError::NotOwner`]; [`Error::Write`] where an old segment could not be removed: the checkpoint is on the disk, and the next
     /// one tries again, or the first after the next opening where it was the sync of a removal that failed.
     pub fn checkpoint(&self, applied: Lsn, target_len: u64) -> Result<()> {
         self.checkpoint_with(applied, target_len, None)
@@ -219,7 +221,7 @@ impl Wal {
     /// begins, or behind the last: an LSN that [`redo_lsn`](Self::redo_lsn) or [`Committed::end`] gave.
     ///
     /// # Errors
-    /// [`Error::Refused`] where a checkpoint has removed that part of the log; [`WalError::DurabilityUnknown`].
+    /// [`Error::Refused`] where a checkpoint has removed that part of the log; [`WalError::DurabilityUnknown`]; [`WalError::NotOwner`].
     pub fn committed(&self, from: Lsn) -> Result<Committed> {
         self.owner.here()?;
         let end = self.written_end()?;
@@ -259,7 +261,7 @@ impl Wal {
     /// that are [`Durability::Buffered`] are then written, and nobody hears of errors.
     ///
     /// # Errors
-    /// [`WalError::DurabilityUnknown`].
+    /// [`WalError::DurabilityUnknown`]; [`WalError::NotOwner`].
     pub fn close(self) -> Result<()> {
         self.owner.here()?;
         self.group.close()

@@ -128,7 +128,7 @@ impl DurableFile {
     ///
     /// # Errors
     /// [`WalError::NotApplied`]: the log has everything, and this or an opening can be tried again. [`Error::Refused`] where the file is
-    /// gone, or somebody else has changed or replaced it. [`WalError::DurabilityUnknown`]: open the file again. [`Error::Write`] where an old part of the log could not be removed: the next
+    /// gone, or somebody else has changed or replaced it. [`WalError::DurabilityUnknown`], [`WalError::NotOwner`]: open the file again. [`Error::Write`] where an old part of the log could not be removed: the next
     /// checkpoint tries again.
     pub fn checkpoint(&mut self) -> Result<()> {
         self.fold()

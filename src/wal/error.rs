@@ -31,8 +31,8 @@ pub enum WalError {
     },
     /// This process does not own the log, or not any more; nothing more is written to it by this [`Wal`](super::Wal). `why` says which it is:
     ///
-    /// - The process is a child (`fork`) of the one that opened the log. The parent goes on as before. The child opens the log for itself,
-    ///   once no other process has it open.
+    /// - The process is a child (`fork`) of the one that opened the log. The parent goes on as before. The child may open the log for itself
+    ///   once the parent has closed it. Until the child ends or drops its copy, a parent that was killed leaves the log locked.
     /// - LOCK or the segment that was written was removed, renamed or replaced while the log was open, or its directory was. Another
     ///   program may have opened the log since. Every commit that had returned before was in the log then; one that returned this error is in it or
     ///   not. Find out who changed the directory, then drop this [`Wal`](super::Wal) and open the log again: it shows what is there.

@@ -87,6 +87,7 @@ impl<'w> Transaction<'w> {
     /// [`WalError::Transaction`](super::WalError::Transaction) where it is longer than a segment can hold (4 GiB), and where the target would be longer than
     /// a file can be (2<sup>63</sup> - 1 bytes; for a [`DurableFile`](super::DurableFile) what its file system allows): nothing was written, and the log goes on.
     /// [`WalError::DurabilityUnknown`](super::WalError::DurabilityUnknown) after a failed write or sync.
+    /// [`WalError::NotOwner`](super::WalError::NotOwner) in a child of `fork`, and where the log has lost its LOCK or its directory.
     pub fn commit(self) -> Result<Lsn> {
         self.commit_with(Durability::Durable)
     }
