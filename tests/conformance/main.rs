@@ -1,6 +1,6 @@
-//! Two readers of one document: `walt1.py`, written from `docs/formats/native.md` alone, and this library. They must
-//! agree on every native fixture, and on logs that are damaged or forged by chance. Where they differ, one of the two
-//! is wrong, or the document does not say what is right.
+//! Two readers of one document: `walt1.py`, which follows `docs/formats/native.md` rule by rule, and this library. They
+//! must agree on every native fixture, and on logs that are damaged or forged by chance. Where they differ, one of the
+//! two is wrong, or the document does not say what is right.
 //!
 //! `WALTOOL_CASES` sets the number of damaged logs (4,000), `WALTOOL_SEED` the seed of the first. A failure prints it:
 //! `WALTOOL_SEED=4711 WALTOOL_CASES=1 cargo test --test conformance`.

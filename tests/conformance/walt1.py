@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A reader of WALT1, written from docs/formats/native.md alone. H6, R1 and so on are the numbers of its rules.
+"""A reader of WALT1 that follows docs/formats/native.md rule by rule: H6, R1 and so on are their numbers.
 
     walt1.py LOG...     each is a directory of segments, or the file of one
     walt1.py -          the paths are lines of standard input, and each is answered at once
