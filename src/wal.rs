@@ -35,9 +35,32 @@
 //!   lock stops nobody any more (LOCK or the directory was removed, renamed or replaced) and in a child of `fork`, nothing is
 //!   acknowledged: [`WalError::NotOwner`].
 //!
-//! A [`Wal`] is shared by threads as it is (`&Wal`, or in an `Arc`); threads that commit together share a sync.
+//! A [`Wal`] is shared by threads as it is (`&Wal`, or in an `Arc`); threads that commit together share a sync. One thread can do the same with
+//! many transactions at once: it [submits](Transaction::submit) them and has a [`Ticket`] for each, which it waits for or awaits.
 //!
-//! - [`transaction`], `group`, `writer`: from changes to bytes on the disk;
+//! ```
+//! use std::sync::Arc;
+//! use waltool::wal::Wal;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("orders.wal");
+//! let wal = Arc::new(Wal::open(&path)?);
+//! let mut tickets = Vec::new();
+//! for order in 0..100_u32 {
+//!     let mut transaction = wal.begin_owned(); // may be sent to another thread
+//!     transaction.data(&order.to_le_bytes());
+//!     tickets.push(transaction.submit()?); // returns at once
+//! }
+//! for ticket in tickets {
+//!     let lsn = ticket.wait()?; // or, in a future: ticket.await?
+//!     assert!(lsn < wal.durable_lsn());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - [`transaction`], [`ticket`], `group`, `writer`: from changes to bytes on the disk;
 //! - [`recovery`], [`committed`]: from the disk to what was committed;
 //! - [`durable_file`]: a file that is changed through a log;
 //! - [`options`], [`error`].
@@ -47,6 +70,7 @@ pub mod durable_file;
 pub mod error;
 mod folder;
 mod group;
+mod helper;
 mod meeting;
 pub mod options;
 mod owner;
@@ -56,10 +80,13 @@ mod records;
 pub mod recovery;
 mod state;
 mod sync;
+pub mod ticket;
 pub mod transaction;
 mod turn;
 mod writer;
 
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
@@ -68,6 +95,7 @@ pub use durable_file::DurableFile;
 pub use error::{Result, WalError};
 pub use options::{Durability, Options};
 pub use recovery::Recovery;
+pub use ticket::Ticket;
 pub use transaction::Transaction;
 
 use crate::durable;
@@ -88,7 +116,7 @@ use writer::Writer;
 /// A write-ahead log, open for writing. See the [module](self).
 pub struct Wal {
     disk: Disk,
-    group: Group,
+    group: Arc<Group>,
     recovery: Recovery,
     /// Checkpoints, one at a time: the next waits until this one has removed what it may.
     checkpoints: Mutex<Removals>,
@@ -127,13 +155,18 @@ impl Wal {
             recovery::recover(&disk, owner.folder(), options.target_id).map_err(|error| owner.all_shown(error))?;
         let writer = Writer::new(disk.clone(), owner.clone(), options.layout(), found.recovery.end);
         let last = (found.last, found.time_ns);
-        let group = Group::new(owner.clone(), disk.clone(), options.limits(), last, found.next, writer);
+        let group = Arc::new(Group::new(owner.opener(), disk.clone(), options.limits(), last, found.next, writer));
         Ok(Self { disk, group, recovery: found.recovery, checkpoints: Mutex::default(), reach: None, owner })
     }
 
     /// Begins a transaction. It holds nothing up: other threads commit meanwhile, and the order in the log is that of the commits.
-    pub fn begin(&self) -> Transaction<'_> {
+    pub fn begin(&self) -> Transaction<&Self> {
         Transaction::new(self)
+    }
+
+    /// As [`begin`](Self::begin), with a handle of its own: the transaction can be sent to another thread or kept in a future. It keeps the log open.
+    pub fn begin_owned(self: &Arc<Self>) -> Transaction<Arc<Self>> {
+        Transaction::new(self.clone())
     }
 
     /// When it returns, every commit that has returned is on the disk, whatever its [`Durability`] was.
@@ -143,6 +176,32 @@ impl Wal {
     pub fn sync(&self) -> Result<()> {
         self.owner.here()?;
         self.group.sync()
+    }
+
+    /// Everything below this is on the disk: a commit at `lsn` survives a power cut once `lsn < durable_lsn()`. Never goes back. Directly
+    /// after opening it is where [`recovery`](Self::recovery) found the log's end.
+    pub fn durable_lsn(&self) -> Lsn {
+        self.group.durable_lsn()
+    }
+
+    /// Waits until what was committed up to `lsn` is on the disk, whatever its [`Durability`] was, and has it synced for that. `lsn` is what a
+    /// commit returned, or the end of the log.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where nothing was committed there yet; [`WalError::DurabilityUnknown`] where it is not known to be on the disk and
+    /// never will be; [`WalError::NotOwner`].
+    pub fn wait_durable(&self, lsn: Lsn) -> Result<()> {
+        self.owner.here()?;
+        self.group.wait_durable(lsn)
+    }
+
+    /// As [`wait_durable`](Self::wait_durable), without waiting: by a ticket, whose output is `lsn`.
+    ///
+    /// # Errors
+    /// As [`wait_durable`](Self::wait_durable).
+    pub fn when_durable(&self, lsn: Lsn) -> Result<Ticket> {
+        self.owner.here()?;
+        self.group.when_durable(lsn)
     }
 
     /// Records that the target durably holds everything up to `applied` and is `target_len` bytes long, and removes the segments that nobody
@@ -257,8 +316,8 @@ impl Wal {
     }
 
     /// Ends the log in good order: whatever happens to its bytes from then on is told apart from a crash. When it returns, everything is
-    /// on the disk. A log that is dropped without it is recovered at the next opening, and loses no durable commit; commits
-    /// that are [`Durability::Buffered`] are then written, and nobody hears of errors.
+    /// on the disk. A log that is dropped without it is recovered at the next opening, and loses no durable commit; dropping it writes and
+    /// syncs what was [submitted](Transaction::submit), and writes what is [`Durability::Buffered`], and only tickets hear of errors.
     ///
     /// # Errors
     /// [`WalError::DurabilityUnknown`]; [`WalError::NotOwner`].
@@ -270,7 +329,17 @@ impl Wal {
 
 impl Drop for Wal {
     fn drop(&mut self) {
-        // Whoever wants to know calls `close`.
-        let _ = self.owner.here().and_then(|()| self.group.written_end());
+        // In a child of the process that opened it there is nothing to end.
+        if self.owner.here().is_ok() {
+            // Nor is there anybody to tell that the disk panicked.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.group.stop()));
+        }
+    }
+}
+
+/// What goes on at this moment, for a person who looks for the reason of something. Waits for nothing, so that it can be printed at any time.
+impl fmt::Debug for Wal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.group.fmt(f)
     }
 }

@@ -21,7 +21,7 @@ fn entries(wal: &Wal, from: Lsn) -> Vec<(u64, String)> {
     found
 }
 
-fn log(wal: &Wal, change: impl FnOnce(&mut Transaction<'_>), durability: Durability) -> Lsn {
+fn log(wal: &Wal, change: impl FnOnce(&mut Transaction<&Wal>), durability: Durability) -> Lsn {
     let mut transaction = wal.begin();
     change(&mut transaction);
     transaction.commit_with(durability).unwrap()

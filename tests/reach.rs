@@ -10,18 +10,18 @@ use waltool::vfs::sim::{Op, Sim};
 use waltool::vfs::{self, LEN_MAX};
 use waltool::wal::{DurableFile, Options, Result, Transaction, Wal, WalError};
 
-fn commit(mut transaction: Transaction<'_>, change: impl FnOnce(&mut Transaction<'_>)) -> Result<()> {
+fn commit(mut transaction: Transaction<&Wal>, change: impl FnOnce(&mut Transaction<&Wal>)) -> Result<()> {
     change(&mut transaction);
     transaction.commit().map(drop)
 }
 
-fn write(transaction: Transaction<'_>, offset: u64, bytes: &[u8]) -> Result<()> {
+fn write(transaction: Transaction<&Wal>, offset: u64, bytes: &[u8]) -> Result<()> {
     commit(transaction, |it| {
         it.write(offset, bytes);
     })
 }
 
-fn set_len(transaction: Transaction<'_>, len: u64) -> Result<()> {
+fn set_len(transaction: Transaction<&Wal>, len: u64) -> Result<()> {
     commit(transaction, |it| {
         it.set_len(len);
     })
@@ -173,4 +173,14 @@ fn a_limit_of_the_process_is_met_by_an_error_and_not_by_a_signal() {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{output:?}");
     assert_eq!(fs::read(&path).unwrap(), b"first");
+}
+
+#[test]
+fn what_no_file_can_hold_is_refused_when_it_is_submitted_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = DurableFile::open(folder.path().join("file")).unwrap();
+    let mut transaction = file.begin();
+    transaction.set_len(LEN_MAX);
+    assert!(matches!(transaction.submit(), Err(WalError::Transaction(_))));
+    file.close().unwrap();
 }

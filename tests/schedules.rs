@@ -22,7 +22,7 @@ use shuttle::thread;
 use waltool::formats::native::layout::Lsn;
 use waltool::vfs::sim::{Failure, Op, Times};
 use waltool::vfs::{Disk, Sim};
-use waltool::wal::{Durability, Options, Wal, WalError};
+use waltool::wal::{Durability, Options, Ticket, Wal, WalError};
 use waltool::{Error, Log, Report, Scan, Verdict};
 
 const LOG: &str = "/log";
@@ -75,6 +75,17 @@ impl Run {
             self.acknowledged.lock().expect("no panic").insert(name);
         }
         Ok(lsn)
+    }
+
+    /// Submits a transaction. `self.told` says when it is durable.
+    fn submit(&self, name: u8) -> Result<Ticket, WalError> {
+        let mut transaction = self.wal.begin();
+        transaction.data(&[name]);
+        transaction.submit()
+    }
+
+    fn told(&self, name: u8) {
+        self.acknowledged.lock().expect("no panic").insert(name);
     }
 
     /// What was acknowledged survives a power cut now; whoever is at work is interrupted anywhere.
@@ -220,8 +231,10 @@ fn try_schedules(count: usize, run: impl Fn() + Send + Sync + Clone + 'static) {
     shuttle::check_pct(run, count, 3);
 }
 
+type Work = Box<dyn FnOnce() + Send>;
+
 /// Runs these threads to their end.
-fn run_all(threads: Vec<Box<dyn FnOnce() + Send>>) {
+fn run_all(threads: Vec<Work>) {
     let threads: Vec<_> = threads.into_iter().map(thread::spawn).collect();
     threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
 }
@@ -237,7 +250,7 @@ fn whatever_the_schedule_a_refused_checkpoint_holds_nobody_up() {
                 for round in 0..2 {
                     run.commit(10 * name + round, Durability::Durable).expect("nothing fails");
                 }
-            }) as Box<dyn FnOnce() + Send>
+            }) as Work
         };
         let checked = run.clone();
         let refused = Box::new(move || {
@@ -263,7 +276,7 @@ fn whatever_the_schedule_buffered_commits_over_rotations_hold_nobody_up() {
                 for round in 0..3 {
                     run.commit(10 * name + round, durability).expect("nothing fails");
                 }
-            }) as Box<dyn FnOnce() + Send>
+            }) as Work
         };
         run_all(vec![
             commits(0, Durability::Buffered),
@@ -282,7 +295,10 @@ fn whatever_the_schedule_checkpoints_at_the_same_time_are_all_done() {
     let count = schedules() / 32;
     try_schedules(count, || {
         let number = RUNS.fetch_add(1, Relaxed);
-        let run = Run::new(Sim::new(number), small());
+        let sim = Sim::new(number);
+        // Threads take turns at the calls of the disk, too.
+        let disk = Between::every(sim.disk(), 1, thread::yield_now);
+        let run = Run::on(Arc::new(disk), sim, small());
         let checkpoints = |name: u8| {
             let run = run.clone();
             Box::new(move || {
@@ -291,7 +307,7 @@ fn whatever_the_schedule_checkpoints_at_the_same_time_are_all_done() {
                     run.wal.checkpoint(lsn, 0).expect("nothing fails");
                     assert!(run.wal.redo_lsn() > lsn);
                 }
-            }) as Box<dyn FnOnce() + Send>
+            }) as Work
         };
         run_all(vec![checkpoints(0), checkpoints(1), checkpoints(2)]);
         let crashed = run.sim.crash(number);
@@ -308,12 +324,13 @@ fn whatever_the_schedule_a_panic_of_the_disk_is_told_to_all() {
     try_schedules(count / 2, || {
         let number = RUNS.fetch_add(1, Relaxed);
         let sim = Sim::new(number);
-        let disk = Between::new(sim.disk(), 7 + number % 24, || resume_unwind(Box::new("the disk")));
+        let disk = Between::new(sim.disk(), 0, || resume_unwind(Box::new("the disk")));
         let run = Run::on(
             Arc::new(disk.clone()),
             sim,
             if number % 2 == 0 { small() } else { Options::new().zero_fill(false) },
         );
+        disk.after(1 + number / 2 % 40);
         let calls = |name: u8| {
             let run = run.clone();
             Box::new(move || {
@@ -329,7 +346,7 @@ fn whatever_the_schedule_a_panic_of_the_disk_is_told_to_all() {
                         Ok(Err(error)) => panic!("{error}"),
                     }
                 }
-            }) as Box<dyn FnOnce() + Send>
+            }) as Work
         };
         run_all(vec![calls(0), calls(1), calls(2)]);
         if disk.happened() {
@@ -350,7 +367,7 @@ fn whatever_the_schedule_a_thread_that_panics_with_a_transaction_holds_nobody_up
             let run = run.clone();
             Box::new(move || {
                 run.commit(name, Durability::Durable).expect("nothing fails");
-            }) as Box<dyn FnOnce() + Send>
+            }) as Work
         };
         let panicking = run.clone();
         let panics = Box::new(move || {
@@ -369,4 +386,202 @@ fn whatever_the_schedule_a_thread_that_panics_with_a_transaction_holds_nobody_up
         assert_eq!(all, [0, 1, 2, 3]);
     });
     figure!("{} schedules with a thread that panics", 2 * count);
+}
+
+/// A ticket is waited for, one is awaited, and one is dropped, beside a thread that commits. Then the log is dropped: whatever was submitted
+/// is on the disk.
+#[test]
+fn whatever_the_schedule_what_is_submitted_becomes_durable() {
+    let count = schedules() / 32;
+    for options in [Options::new().zero_fill(false), small()] {
+        try_schedules(count / 2, move || {
+            let number = RUNS.fetch_add(1, Relaxed);
+            let run = Run::new(Sim::new(number), options.clone());
+            let here = || run.clone();
+            let (waits, awaits, drops, commits) = (here(), here(), here(), here());
+            run_all(vec![
+                Box::new(move || {
+                    let (first, second) = (waits.submit(0).expect("a ticket"), waits.submit(1).expect("a ticket"));
+                    let lsn = second.wait().expect("nothing fails");
+                    assert!(lsn < waits.wal.durable_lsn() && first.lsn() < lsn);
+                    (0..2).for_each(|name| waits.told(name));
+                    waits.cut_now(number);
+                    // It came before one that is durable.
+                    assert!(shuttle::future::block_on(first).expect("nothing fails") < lsn);
+                }) as Work,
+                Box::new(move || {
+                    let ticket = awaits.submit(10).expect("a ticket");
+                    let lsn = ticket.lsn();
+                    assert_eq!(shuttle::future::block_on(ticket).expect("nothing fails"), lsn);
+                    assert!(lsn < awaits.wal.durable_lsn());
+                    awaits.told(10);
+                    awaits.cut_now(number);
+                }),
+                Box::new(move || drop(drops.submit(20).expect("a ticket"))),
+                Box::new(move || {
+                    commits.commit(30, Durability::Durable).expect("nothing fails");
+                }),
+            ]);
+            let Run { sim, wal, .. } = Arc::into_inner(run).expect("all threads have ended");
+            if number % 2 == 0 {
+                drop(wal)
+            } else {
+                wal.close().expect("nothing fails")
+            }
+            let mut all = whole(&sim.crash(number));
+            all.sort();
+            assert_eq!(all, [0, 1, 10, 20, 30]);
+        });
+    }
+    figure!("{} schedules of tickets beside commits", 2 * count);
+}
+
+/// Whoever only has tickets depends on the helper: nobody else leads.
+#[test]
+fn whatever_the_schedule_the_helper_leads_what_nobody_waits_for() {
+    let count = schedules() / 64;
+    try_schedules(count, || {
+        let number = RUNS.fetch_add(1, Relaxed);
+        let run = Run::new(Sim::new(number), if number % 2 == 0 { small() } else { Options::new().zero_fill(false) });
+        let futures = |name: u8| {
+            let run = run.clone();
+            Box::new(move || {
+                for round in 0..2 {
+                    let ticket = run.submit(10 * name + round).expect("a ticket");
+                    shuttle::future::block_on(ticket).expect("nothing fails");
+                    run.told(10 * name + round);
+                    // A checkpoint may have removed what it was about.
+                    if number % 4 != 1 {
+                        run.cut_now(number);
+                    }
+                }
+            }) as Work
+        };
+        let checked = run.clone();
+        let beside = Box::new(move || {
+            let lsn = checked.commit(99, Durability::Buffered).expect("nothing fails");
+            match number % 4 {
+                0 => checked.wal.sync().expect("nothing fails"),
+                1 => checked.wal.checkpoint(lsn, 0).expect("nothing fails"),
+                2 => checked.wal.wait_durable(lsn).expect("nothing fails"),
+                _ => {
+                    let ticket = checked.wal.when_durable(lsn).expect("a ticket");
+                    assert_eq!(shuttle::future::block_on(ticket).expect("nothing fails"), lsn);
+                }
+            }
+            assert!(lsn < checked.wal.durable_lsn());
+            checked.wal.wait_durable(lsn).expect("it is durable already");
+            assert!(checked.wal.wait_durable(Lsn(u64::MAX)).is_err());
+        });
+        run_all(vec![futures(0), futures(1), beside]);
+    });
+    figure!("{} schedules of futures alone", 2 * count);
+}
+
+/// The watermark never promises what a power cut at that moment takes.
+#[test]
+fn whatever_the_schedule_what_lies_below_the_durable_lsn_survives() {
+    let count = schedules() / 32;
+    try_schedules(count, || {
+        let number = RUNS.fetch_add(1, Relaxed);
+        let run = Run::new(Sim::new(number), if number % 2 == 0 { small() } else { Options::new().zero_fill(false) });
+        let (first, second, looks) = (run.clone(), run.clone(), run.clone());
+        let committed = Arc::new(StdMutex::new(Vec::new()));
+        let seen = committed.clone();
+        run_all(vec![
+            Box::new(move || {
+                for name in 0..3 {
+                    let lsn = first.commit(name, [Durability::Written, Durability::Buffered][number as usize % 2]);
+                    committed.lock().expect("no panic").push((name, lsn.expect("nothing fails")));
+                }
+                first.wal.sync().expect("nothing fails");
+            }) as Work,
+            Box::new(move || {
+                second.commit(10, Durability::Durable).expect("nothing fails");
+                second.submit(11).expect("a ticket").wait().expect("nothing fails");
+            }),
+            Box::new(move || {
+                let mut before = looks.wal.durable_lsn();
+                for look in 0..4 {
+                    thread::yield_now();
+                    let durable = looks.wal.durable_lsn();
+                    assert!(before <= durable, "{before} to {durable}");
+                    before = durable;
+                    let known = seen.lock().expect("no panic").clone();
+                    known.iter().filter(|(_, lsn)| *lsn < durable).for_each(|(name, _)| looks.told(*name));
+                    looks.cut_now(number + look);
+                }
+            }),
+        ]);
+    });
+    figure!("{} schedules of the durable LSN", 2 * count);
+}
+
+/// A disk that fails or panics: every ticket ends with an error or is durable, and the log can be dropped.
+#[test]
+fn whatever_the_schedule_a_failure_is_told_to_all_who_have_tickets() {
+    let count = schedules() / 32;
+    try_schedules(count, || {
+        let number = RUNS.fetch_add(1, Relaxed);
+        let sim = Sim::new(number);
+        let panics = number % 2 == 0;
+        let disk = Between::new(sim.disk(), 0, || resume_unwind(Box::new("the disk")));
+        let run = Run::on(Arc::new(disk.clone()), sim.clone(), Options::new().zero_fill(false));
+        if panics {
+            disk.after(1 + number / 2 % 40);
+        } else {
+            sim.fail_op(Op::Sync, sim.calls_of(Op::Sync) + 1 + number % 5, Failure::Io, Times::Once);
+        }
+        let threads = |name: u8| {
+            let run = run.clone();
+            Box::new(move || {
+                for round in 0..2 {
+                    let name = 10 * name + round;
+                    let call = AssertUnwindSafe(|| {
+                        let ticket = run.submit(name)?;
+                        match name {
+                            0..10 => ticket.wait(),
+                            10..20 => shuttle::future::block_on(ticket),
+                            _ => Ok(ticket.lsn()),
+                        }
+                    });
+                    match catch_unwind(call) {
+                        Ok(Ok(_)) if name < 20 => run.told(name),
+                        Ok(Ok(_)) | Ok(Err(WalError::DurabilityUnknown { .. })) | Err(_) => {}
+                        Ok(Err(error)) => panic!("{error}"),
+                    }
+                }
+            }) as Work
+        };
+        run_all(vec![threads(0), threads(1), threads(2)]);
+        sim.heal();
+        run.cut_now(number);
+        drop(Arc::into_inner(run).expect("all threads have ended"));
+    });
+    figure!("{} schedules of tickets on a disk that fails or panics", 2 * count);
+}
+
+/// A future that owns the log may be dropped by its waker, on the helper.
+#[test]
+fn whatever_the_schedule_a_log_that_its_own_waker_drops_ends() {
+    struct Last(StdMutex<Option<Arc<Run>>>);
+    impl std::task::Wake for Last {
+        fn wake(self: Arc<Self>) {
+            drop(self.0.lock().expect("no panic").take());
+        }
+    }
+    let count = schedules() / 64;
+    try_schedules(count, || {
+        let sim = Sim::new(1);
+        let run = Run::new(sim.clone(), Options::new().zero_fill(false));
+        let mut ticket = run.submit(1).expect("a ticket");
+        let other = run.submit(2).expect("a ticket");
+        let waker = Arc::new(Last(StdMutex::new(Some(run)))).into();
+        let mut context = std::task::Context::from_waker(&waker);
+        let _ = std::pin::Pin::new(&mut ticket).poll(&mut context);
+        drop(waker);
+        ticket.wait().expect("nothing fails");
+        other.wait().expect("nothing fails");
+    });
+    figure!("{} schedules of a log that is dropped by a waker", 2 * count);
 }

@@ -119,7 +119,7 @@ impl DurableFile {
 
     /// Begins a transaction. When its commit returns, it is on the disk, in the log; the file is as it was until the next
     /// [`checkpoint`](Self::checkpoint) or opening. Threads may commit at the same time (`&DurableFile`).
-    pub fn begin(&self) -> Transaction<'_> {
+    pub fn begin(&self) -> Transaction<&Wal> {
         self.wal.begin()
     }
 

@@ -3,15 +3,19 @@
 //! [`Meeting::with`] is the only way to the state, and whoever leaves it wakes those who can go on now. So there is nothing that an early
 //! return could forget, and a panic while the lock is held becomes a failure of the log that everybody is told.
 
+use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::PoisonError;
+use std::sync::{PoisonError, TryLockError};
 
+use super::error::Result;
+use super::owner::Opener;
 use super::state::{News, State};
 use super::sync::{ALL, AtomicU64, AtomicUsize, Bell, Mutex, MutexGuard, Ordering};
 use crate::formats::native::layout::Lsn;
 
 pub(super) struct Meeting {
+    opener: Opener,
     state: Mutex<State>,
     /// The last batch that was written, and synced if it asked for that. Changed with the lock held, read without it.
     done: AtomicU64,
@@ -23,35 +27,56 @@ pub(super) struct Meeting {
     finished: [Bell; 2],
     /// Where those sleep who want the writer for themselves.
     free: Bell,
+    /// Where the helper sleeps.
+    help: Bell,
 }
 
 impl Meeting {
     /// For a log of which everything below `durable` is on the disk.
-    pub(super) fn new(state: State, durable: Lsn) -> Self {
+    pub(super) fn new(opener: Opener, state: State, durable: Lsn) -> Self {
         Self {
+            opener,
             state: Mutex::new(state),
             done: AtomicU64::new(0),
             durable: AtomicU64::new(durable.0),
             gathered: AtomicUsize::new(0),
             finished: Default::default(),
             free: Bell::default(),
+            help: Bell::default(),
         }
     }
 
     /// Does `work` with the lock held, then wakes whom it concerns. If the work panics, the log has failed before anybody else sees it.
-    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Access<'_>) -> T) -> T {
-        let mut access = Access { meeting: self, state: Some(self.lock()) };
+    ///
+    /// # Errors
+    /// Those of the work; and in a child of the process that opened the log, where the lock may be held by a thread that does not exist there.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Access<'_>) -> Result<T>) -> Result<T> {
+        let state = match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(state)) => state.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                self.here()?;
+                self.lock()
+            }
+        };
+        let mut access = Access { meeting: self, state: Some(state) };
         let outcome = catch_unwind(AssertUnwindSafe(|| work(&mut access)));
         if outcome.is_err() {
             access.fail_by_panic(self.durable());
         }
+        let wakers = access.take_wakers();
         access.leave();
+        // These are the program's code, which may use the log: so nothing of it is in this thread's hands now.
+        for waker in wakers {
+            // Whatever it does, the others are to be woken.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        }
         outcome.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Nobody holds the lock at this moment.
-    pub(super) fn is_free(&self) -> bool {
-        self.state.try_lock().is_ok()
+    /// Refuses in a child of the process that opened the log. Asked before anything that waits.
+    pub(super) fn here(&self) -> Result<()> {
+        self.opener.here()
     }
 
     pub(super) fn is_done(&self, batch: u64) -> bool {
@@ -75,6 +100,10 @@ impl Meeting {
         &self.free
     }
 
+    pub(super) fn help(&self) -> &Bell {
+        &self.help
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // No panic gets past `with`; and if one did, the state would still say what is true.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -82,9 +111,8 @@ impl Meeting {
 
     /// Called without the lock, so that those who wake need not wait for it.
     fn wake(&self, news: &News) {
-        if news.failed {
-            self.finished.iter().chain([&self.free]).for_each(|bell| bell.ring(ALL));
-            return;
+        if news.ended {
+            self.finished.iter().chain([&self.free, &self.help]).for_each(|bell| bell.ring(ALL));
         }
         for (bell, finished) in self.finished.iter().zip(news.finished) {
             if finished {
@@ -97,6 +125,23 @@ impl Meeting {
         if let Some(batch) = news.lead {
             self.bell(batch).ring(1);
         }
+        if news.help {
+            self.help.ring(1);
+        }
+    }
+}
+
+/// Without waiting for the lock.
+impl fmt::Debug for Meeting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Meeting");
+        shown.field("durable", &self.durable()).field("done", &self.done.load(Ordering::Acquire));
+        match self.state.try_lock() {
+            Ok(state) => shown.field("state", &*state),
+            Err(TryLockError::Poisoned(state)) => shown.field("state", &**state.get_ref()),
+            Err(TryLockError::WouldBlock) => shown.field("state", &format_args!("locked")),
+        };
+        shown.finish_non_exhaustive()
     }
 }
 

@@ -6,6 +6,8 @@ pub(super) use std::sync::{
     Mutex, MutexGuard,
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
+#[cfg(not(shuttle))]
+pub(super) use std::thread;
 use std::time::Duration;
 #[cfg(not(shuttle))]
 use std::{sync::atomic::AtomicU32, time::Instant};
@@ -19,6 +21,8 @@ pub(super) use shuttle::sync::{
     Mutex, MutexGuard,
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
+#[cfg(shuttle)]
+pub(super) use shuttle::thread;
 #[cfg(shuttle)]
 use std::sync::PoisonError;
 

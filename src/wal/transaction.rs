@@ -1,17 +1,30 @@
 //! What is logged together: all of it, or nothing.
 
-use std::ops::Range;
+use std::fmt;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
 
 use super::error::Result;
-use super::{Durability, Wal};
+use super::group::Group;
+use super::{Durability, Ticket, Wal};
 use crate::format::TargetState;
 use crate::formats::native::encode::Entry;
 use crate::formats::native::layout::Lsn;
 
-/// Changes that become one transaction. Nothing is in the log before the commit; dropped without one, nothing ever is.
+/// Changes that become one transaction. Nothing is in the log before the commit; dropped without one, nothing ever is, also where a panic
+/// drops it.
+///
+/// | ended by | when it returns, the transaction |
+/// |---|---|
+/// | [`commit`](Self::commit) | is on the disk, and survives a power cut |
+/// | [`commit_with`](Self::commit_with) | is as durable as was asked for |
+/// | [`submit`](Self::submit) | is in the memory of this process; it is on the disk when its [`Ticket`] says so |
+///
+/// `W` is how it holds the log: `&Wal` from [`Wal::begin`], `Arc<Wal>` from [`Wal::begin_owned`]. The latter can be sent to another thread, and keeps
+/// the log open.
 #[must_use = "a transaction that is dropped logs nothing"]
-pub struct Transaction<'w> {
-    wal: &'w Wal,
+pub struct Transaction<W: Deref<Target = Wal>> {
+    wal: W,
     changes: Changes,
 }
 
@@ -54,8 +67,8 @@ impl Changes {
     }
 }
 
-impl<'w> Transaction<'w> {
-    pub(super) fn new(wal: &'w Wal) -> Self {
+impl<W: Deref<Target = Wal>> Transaction<W> {
+    pub(super) fn new(wal: W) -> Self {
         Self { wal, changes: Changes::default() }
     }
 
@@ -98,9 +111,37 @@ impl<'w> Transaction<'w> {
     /// # Errors
     /// As [`commit`](Self::commit).
     pub fn commit_with(self, durability: Durability) -> Result<Lsn> {
-        if let Some(reach) = &self.wal.reach {
-            reach.admits(&self.changes)?;
-        }
-        self.wal.group.commit(&self.changes, durability)
+        self.group()?.commit(&self.changes, durability)
+    }
+
+    /// Logs all of it, to be durable soon, without waiting for that: the ticket can be waited for or awaited. When this returns, the transaction is in
+    /// the memory of this process and has its LSN: commits and submissions that begin after that come later in the log. It becomes durable
+    /// with the next sync, even if nobody waits and the ticket is dropped. A crash before that may lose it, and then all that comes later.
+    ///
+    /// It returns at once, with two exceptions, in which it writes and syncs first: where the segment is full, and where 1 MiB or more is gathered that
+    /// nobody has begun to write. This bounds the memory: one batch is gathered and one is written, and submissions bring each to 1 MiB and a
+    /// transaction at most.
+    ///
+    /// The first submission begins a thread, which does the writing where no other thread waits for it. It ends with the log.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit), where that is known already; and [`Error::Write`](crate::Error::Write) where the thread cannot be begun. Nothing was
+    /// logged then.
+    pub fn submit(self) -> Result<Ticket> {
+        self.wal.owner.here()?;
+        self.group()?.submit(&self.changes)
+    }
+
+    /// Where it is logged, if the target can hold it.
+    fn group(&self) -> Result<&Arc<Group>> {
+        let Wal { group, reach, .. } = &*self.wal;
+        reach.as_ref().map_or(Ok(()), |reach| reach.admits(&self.changes))?;
+        Ok(group)
+    }
+}
+
+impl<W: Deref<Target = Wal>> fmt::Debug for Transaction<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction").field("entries", &self.changes.parts.len()).finish_non_exhaustive()
     }
 }

@@ -22,6 +22,7 @@ pub(super) struct Turn<'t, 'm> {
 impl<'m> Access<'m> {
     /// Waits until nobody has the writer, and takes it. Whoever waits here has it before the next leader.
     pub(super) fn turn(&mut self) -> Result<Turn<'_, 'm>> {
+        self.meeting().here()?;
         self.check()?;
         while self.writer.is_none() {
             let free = self.meeting().free();
@@ -45,11 +46,11 @@ impl<'m> Access<'m> {
 }
 
 impl Turn<'_, '_> {
-    /// Writes the present batch, with all who join it until then. Others go on meanwhile.
-    pub(super) fn lead(mut self) -> Result<()> {
+    /// Writes the present batch, with all who join it until then. Others go on meanwhile. `joined`: the leader is one of those who did.
+    pub(super) fn lead(mut self, joined: bool) -> Result<()> {
         self.gather();
-        let alone = self.batch.joined <= 1;
-        self.write_batch(!alone, |access, write| access.outside(write))
+        let others = self.batch.joined > usize::from(joined);
+        self.write_batch(others, |access, write| access.outside(write))
     }
 
     /// Writes what is gathered, and syncs it if `sync` says so or somebody in the batch waits for that. Nobody goes on meanwhile.
@@ -77,6 +78,14 @@ impl Turn<'_, '_> {
         self.step(|writer| writer.end(mark))
     }
 
+    /// Writes what is gathered and gives the files up: nothing more will be written.
+    pub(super) fn retire(mut self) -> Result<()> {
+        self.flush(false)?;
+        self.writer = None;
+        self.access.end();
+        Ok(())
+    }
+
     /// Lets those join who took part lately, for a while: threads that were just told of their commit are about to come with the next.
     fn gather(&mut self) {
         let Some(writer) = &self.writer else { return };
@@ -98,6 +107,8 @@ impl Turn<'_, '_> {
         self.access.meeting().gathered().store(0, Ordering::Release);
         let written = run(self.access, &mut || writer.write(&mut batch));
         if written.is_ok() {
+            // Before anybody can see that the batch is done.
+            self.access.set_durable(writer.durable());
             self.access.expected = batch.joined + self.access.batch.joined;
             self.access.set_done(number);
             self.access.finished(number, others && batch.joined > 0);

@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use waltool::vfs::{Access, Disk, Rights, Stat, Vfs, VfsFile};
 
@@ -21,7 +21,8 @@ struct Moment {
     left: u64,
     /// Calls until it happens again.
     again: Option<u64>,
-    act: Act,
+    /// Away while it happens.
+    act: Option<Act>,
 }
 
 /// The disk, as seen by the one who is interrupted.
@@ -34,29 +35,42 @@ pub struct Between {
 impl Between {
     /// `act` happens before the `n`-th call from now, counted from 1.
     pub fn new(disk: Disk, n: u64, act: impl FnMut() + Send + 'static) -> Self {
-        Self { disk, moment: Arc::new(Mutex::new(Moment { left: n, again: None, act: Box::new(act) })) }
+        Self { disk, moment: Arc::new(Mutex::new(Moment { left: n, again: None, act: Some(Box::new(act)) })) }
     }
 
     /// `act` happens before every `n`-th call.
     #[allow(dead_code, reason = "one of the tests uses it")]
     pub fn every(disk: Disk, n: u64, act: impl FnMut() + Send + 'static) -> Self {
-        Self { disk, moment: Arc::new(Mutex::new(Moment { left: n, again: Some(n), act: Box::new(act) })) }
+        Self { disk, moment: Arc::new(Mutex::new(Moment { left: n, again: Some(n), act: Some(Box::new(act)) })) }
+    }
+
+    /// It happens before the `n`-th call from now.
+    #[allow(dead_code, reason = "not every test uses it")]
+    pub fn after(&self, n: u64) {
+        self.moment().left = n;
     }
 
     /// The call has come.
+    #[allow(dead_code, reason = "not every test uses it")]
     pub fn happened(&self) -> bool {
-        self.moment.lock().unwrap_or_else(PoisonError::into_inner).left == 0
+        self.moment().left == 0
+    }
+
+    fn moment(&self) -> MutexGuard<'_, Moment> {
+        self.moment.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn call(&self) -> &Disk {
-        // It may be that what happens is a panic.
-        let mut moment = self.moment.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut moment = self.moment();
         let now = moment.left == 1;
         moment.left = if now { moment.again.unwrap_or(0) } else { moment.left.saturating_sub(1) };
-        if now {
-            (moment.act)();
-        }
+        let act = if now { moment.act.take() } else { None };
+        // It may be that other threads go on meanwhile, or that what happens is a panic.
         drop(moment);
+        if let Some(mut act) = act {
+            act();
+            self.moment().act = Some(act);
+        }
         &self.disk
     }
 

@@ -31,6 +31,11 @@ pub trait Contestant: Sync {
     /// Whether it can keep this promise with so many threads.
     fn offers(&self, promise: Promise, threads: usize) -> bool;
 
+    /// How many threads it takes to have so many appends at once.
+    fn threads(&self, appends: usize) -> usize {
+        appends
+    }
+
     /// Opens a new log in an empty directory, whose appends keep the promise; has the work done, and closes it.
     ///
     /// # Errors
@@ -85,6 +90,7 @@ pub const RUST_PEERS: &[&str] = &["okaywal", "raft-engine", "fjall"];
 /// Everybody, in the order of the tables.
 pub static ALL: &[&dyn Contestant] = &[
     &waltool::Waltool,
+    &waltool::Tickets,
     &limits::Gather,
     &okaywal::Okaywal,
     &raft_engine::RaftEngine,
