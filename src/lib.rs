@@ -113,8 +113,8 @@
 //! # Features
 //!
 //! `cli`, on by default, builds the command `waltool` and brings its crates (arguments, tables, JSON). It adds nothing
-//! to the library. A program that uses the library takes `default-features = false`, and then builds three crates:
-//! `crc32fast`, `rustix` and `thiserror`.
+//! to the library. A program that uses the library takes `default-features = false`, and then depends on three
+//! crates: `crc32fast`, `rustix` and `thiserror`.
 //!
 //! # Modules
 //!

@@ -98,14 +98,17 @@ pub use recovery::Recovery;
 pub use ticket::Ticket;
 pub use transaction::Transaction;
 
+pub use crate::error::Error;
+pub use crate::formats::native::encode::{Entry, WriteError};
+pub use crate::formats::native::layout::Lsn;
+pub use crate::report::Report;
+pub use crate::vfs::Disk;
+
 use crate::durable;
-use crate::error::Error;
 use crate::format::{Format, Role, Seen, TargetState};
 use crate::formats::native::Native;
-pub use crate::formats::native::encode::Entry;
-use crate::formats::native::layout::Lsn;
 use crate::replay::Content;
-use crate::vfs::{Disk, OPEN_FOLDER};
+use crate::vfs::OPEN_FOLDER;
 use group::Group;
 use owner::Owner;
 use reach::Reach;

@@ -88,6 +88,6 @@ fn a_damaged_log_is_told_in_two_lines_and_not_with_its_whole_report() {
     let mut bytes = std::fs::read(&segment).unwrap();
     bytes[8192 + 25] ^= 1;
     std::fs::write(&segment, &bytes).unwrap();
-    let error = Wal::open(folder.path()).err().expect("a refusal");
+    let error = Wal::open(folder.path()).expect_err("a refusal");
     says(&error, &[": refused: the log is corrupt: ", "waltool verify "]);
 }

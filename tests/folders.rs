@@ -69,7 +69,7 @@ fn files_that_only_have_the_names_of_segments_are_no_log() {
     commit(&wal);
     wal.close().unwrap();
     fs::copy(folder.path().join("log/00000001.wal"), folder.path().join("00000001.wal")).unwrap();
-    let error = Wal::open(folder.path()).err().expect("a refusal");
+    let error = Wal::open(folder.path()).expect_err("a refusal");
     assert!(matches!(error, WalError::Damaged { .. }), "{error}");
 }
 

@@ -106,7 +106,7 @@ fn forge_record(disk: &mut Disk, (segment, at): (usize, usize), noise: &mut Nois
         4 if len >= 8 => header.len -= 1 + noise.below(8) as u16,
         _ if len >= 4 => {
             let word = at + RECORD_HEADER + noise.below(len / 4) * 4;
-            let wide = (word - at) % 8 == 0 && word + 8 <= at + RECORD_HEADER + len && noise.below(2) == 0;
+            let wide = (word - at).is_multiple_of(8) && word + 8 <= at + RECORD_HEADER + len && noise.below(2) == 0;
             let bytes = if wide { 8 } else { 4 };
             let mut value = [0; 8];
             value[..bytes].copy_from_slice(&file[word..word + bytes]);

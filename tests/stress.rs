@@ -186,7 +186,7 @@ fn round(path: &Path, number: u64, authors: &mut [Author], watchdog: &Watchdog) 
     let wal = Arc::new(wal);
     let watched = Arc::downgrade(&wal);
     watchdog.watch(move || format!("round {number}: {:#?}", watched.upgrade()));
-    let threads = if number % 2 == 0 { 64 } else { 7 };
+    let threads = if number.is_multiple_of(2) { 64 } else { 7 };
     thread::scope(|scope| {
         for author in &mut authors[..threads] {
             let wal = wal.clone();
@@ -201,7 +201,7 @@ fn round(path: &Path, number: u64, authors: &mut [Author], watchdog: &Watchdog) 
     });
     watchdog.watch(move || format!("round {number}, at its end"));
     let wal = Arc::into_inner(wal).expect("all threads have ended");
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         wal.close().expect("nothing fails")
     } else {
         drop(wal)

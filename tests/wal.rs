@@ -227,7 +227,7 @@ fn damage_that_no_crash_explains_is_refused_and_nothing_is_changed() {
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[8192 + 25] ^= 1;
     std::fs::write(&path, &bytes).unwrap();
-    let error = Wal::open(folder.path()).err().expect("a refusal");
+    let error = Wal::open(folder.path()).expect_err("a refusal");
     let WalError::Damaged { report, .. } = &error else { panic!("{error}") };
     assert_eq!(report.verdict(), Verdict::Corrupt);
     assert!(error.to_string().contains("waltool verify"), "{error}");

@@ -175,10 +175,11 @@ impl VfsFile for File {
     }
 
     fn set_attribute(&self, name: &OsStr, value: Option<&[u8]>) -> io::Result<()> {
-        Ok(match value {
+        match value {
             Some(value) => rustix::fs::fsetxattr(self, name, value, XattrFlags::empty())?,
             None => rustix::fs::fremovexattr(self, name)?,
-        })
+        }
+        Ok(())
     }
 
     fn try_lock(&self) -> io::Result<bool> {

@@ -101,6 +101,9 @@ fn replay(log: &Path, target: &Path, until: Until, to: To<'_>) {
     Replay::of(&log, target, until, TARGET_MAX, &mut |_| ()).unwrap().run(to, &mut |_| ()).unwrap();
 }
 
+/// What is done, in words and in deed.
+type Case<T> = (&'static str, fn(&T));
+
 #[test]
 fn exchanged_logs_are_refused_and_open_once_they_are_exchanged_back() {
     let desk = Desk::new();
@@ -168,7 +171,7 @@ fn an_older_file_beside_a_newer_log_is_refused() {
 
 #[test]
 fn a_file_that_was_replaced_or_edited_or_cut_is_refused() {
-    let edits: [(&str, fn(&Path)); 4] = [
+    let edits: [Case<Path>; 4] = [
         ("replaced", |path| fs::write(path, "brand new, unrelated").unwrap()),
         ("by a file of the same length", |path| {
             let new = path.with_extension("new");
@@ -231,7 +234,7 @@ fn a_file_that_comes_from_elsewhere_before_the_first_checkpoint_is_refused() {
 
 #[test]
 fn a_pair_that_is_moved_or_copied_or_touched_opens() {
-    let moves: [(&str, fn(&Desk)); 4] = [
+    let moves: [Case<Desk>; 4] = [
         ("copied with times", |desk| {
             desk.copy("f", "g");
             desk.copy("f.wal", "g.wal");

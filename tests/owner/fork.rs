@@ -82,7 +82,7 @@ fn a_child_that_ends_leaves_the_lock_to_its_parent() {
         parent(&wal, "one", Durability::Durable);
         parent(&wal, "buffered", Durability::Buffered);
         in_child(|| drop(wal.take()));
-        let second = Wal::open(&log).err().expect("it is still locked").to_string();
+        let second = Wal::open(&log).expect_err("it is still locked").to_string();
         assert!(second.contains("another program has it open"), "{second}");
         parent(&wal, "two", Durability::Durable);
         wal.unwrap().close().unwrap();

@@ -38,7 +38,7 @@ fn messages_show_the_path_as_it_was_given() {
     std::fs::create_dir(path("real")).unwrap();
     symlink(path("real"), path("log")).unwrap();
     let wal = Wal::open(path("log")).unwrap();
-    let text = Wal::open(path("log")).err().expect("a second writer").to_string();
+    let text = Wal::open(path("log")).expect_err("a second writer").to_string();
     assert!(text.starts_with(&format!("{}: refused", path("log/LOCK").display())), "{text}");
     commit(&wal, "one", Durability::Durable).unwrap();
     // A segment can be created by nobody while something has its name.
