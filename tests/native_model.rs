@@ -36,7 +36,7 @@ fn action() -> impl Strategy<Value = Action> {
     let len = || prop_oneof![6 => 1..300_usize, 3 => 300..5000_usize, 1 => 20_000..70_000_usize];
     prop_oneof![
         6 => (0..1_u64 << 40, len()).prop_map(|(offset, len)| Action::Write { offset, len }),
-        1 => any::<u64>().prop_map(Action::SetLen),
+        1 => (0..=i64::MAX as u64).prop_map(Action::SetLen),
         2 => prop_oneof![Just(0), len()].prop_map(Action::Data),
         1 => (0..9000_u64).prop_map(Action::Checkpoint),
         6 => Just(Action::Commit),

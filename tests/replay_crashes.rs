@@ -4,10 +4,10 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use support::Noise;
-use waltool::formats::native::layout::Lsn;
+use waltool::formats::native::layout::{HEADER_LEN, Lsn, RECORDS_START, SegmentHeader, TWIN};
 use waltool::replay::sidecar::{self, Mark, State};
 use waltool::replay::{Replay, TARGET_MAX, To, Until};
 use waltool::vfs::Sim;
@@ -333,6 +333,21 @@ fn a_read_that_fails_leaves_everything_as_it_was_or_is_said() {
     assert!(failed > 20, "{failed} failed");
 }
 
+fn segment(number: u32) -> PathBuf {
+    Path::new(LOG).join(format!("{number:08x}.wal"))
+}
+
+/// Has the segment say that replay begins with it, as after a checkpoint: else the log would be incomplete without those before it.
+fn begin_redo_at(sim: &Sim, number: u32) {
+    let mut bytes = sim.bytes(&segment(number)).unwrap();
+    let header = SegmentHeader::from_either(&bytes).unwrap();
+    let header = SegmentHeader { redo_lsn: Lsn::new(number, RECORDS_START as u32), ..header }.encode();
+    for copy in [0, TWIN] {
+        bytes[copy..copy + HEADER_LEN].copy_from_slice(&header);
+    }
+    sim.put(&segment(number), &bytes).unwrap();
+}
+
 #[test]
 fn what_was_interrupted_is_not_finished_by_a_log_that_has_lost_its_beginning() {
     let (mut refused, mut finished) = (0, 0);
@@ -351,8 +366,9 @@ fn what_was_interrupted_is_not_finished_by_a_log_that_has_lost_its_beginning() {
                 let begins = Lsn(bench.commits[5].1);
                 let disk = after.disk();
                 for number in 1..begins.segment() {
-                    disk.remove(&Path::new(LOG).join(format!("{number:08x}.wal"))).unwrap();
+                    disk.remove(&segment(number)).unwrap();
                 }
+                begin_redo_at(&after, begins.segment());
                 match replay(&after, Until::End, To::InPlace) {
                     Ok(()) => finished += 1,
                     Err(error) => {
