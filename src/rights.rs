@@ -228,14 +228,11 @@ impl Giving<'_> {
         }
         let (user, group, others) = (mode >> 6 & 7, mode >> 3 & 7, mode & 7);
         // Whoever owns the file can give himself what he needs to use it.
-        let own = user
-            | if owner.0 == was.0 {
-                0
-            } else if folder {
-                7
-            } else {
-                6
-            };
+        let own = match (owner.0 == was.0, folder) {
+            (true, _) => user,
+            (false, true) => user | 7,
+            (false, false) => user | 6,
+        };
         let (group, others) = match owner.1 == was.1 {
             true => (group & user, others & user),
             false => (user & group & others, user & group & others),

@@ -141,3 +141,30 @@ fn after_a_power_cut_a_file_that_was_replaced_has_all_its_rights() {
         }
     }
 }
+
+/// Some file systems take what they cannot keep.
+#[test]
+fn rights_that_were_given_are_read_back() {
+    let sim = Sim::new(7);
+    let disk: Disk = Arc::new(Between::deaf(sim.disk()));
+    let path = Path::new("/like");
+    let changes: [fn(&dyn VfsFile); 3] = [
+        |file| file.set_owner((7, 8)).unwrap(),
+        |file| file.set_mode(0o640).unwrap(),
+        |file| file.set_attribute(OsStr::new("user.note"), Some(b"of the night")).unwrap(),
+    ];
+    for change in changes {
+        sim.put(path, b"").unwrap();
+        let file = sim.open(path, Access::Change).unwrap();
+        change(&*file);
+        let (replaced, another) = (Origin::in_place_of(&*file, path).unwrap(), Origin::another(&*file, path).unwrap());
+        assert!(matches!(Temp::file(&disk, Path::new(TARGET), replaced), Err(Error::Refused { .. })));
+        let private = Temp::file(&disk, Path::new(TARGET), another).unwrap();
+        assert!(matches!(private.place_new(), Err(Error::Refused { .. })), "all may read it there");
+        file.set_mode(0o644).unwrap();
+        let another = Origin::another(&*file, path).unwrap();
+        Temp::file(&disk, Path::new(TARGET), another).unwrap().place_new().unwrap();
+        sim.remove(Path::new(TARGET)).unwrap();
+        sim.remove(path).unwrap();
+    }
+}

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use waltool::vfs::{Access, Disk, Rights, Stat, Vfs, VfsFile};
+use waltool::vfs::{Access, Disk, OPEN, Rights, Stat, Vfs, VfsFile};
 
 /// Reads give this many bytes at most, so that things happen within a file too.
 const READ_MAX: usize = 3000;
@@ -30,18 +30,20 @@ struct Moment {
 pub struct Between {
     disk: Disk,
     moment: Arc<Mutex<Moment>>,
+    /// See [`deaf`](Self::deaf).
+    deaf: bool,
 }
 
 impl Between {
     /// `act` happens before the `n`-th call from now, counted from 1.
     pub fn new(disk: Disk, n: u64, act: impl FnMut() + Send + 'static) -> Self {
-        Self { disk, moment: Arc::new(Mutex::new(Moment { left: n, again: None, act: Some(Box::new(act)) })) }
+        Self::of(disk, Moment { left: n, again: None, act: Some(Box::new(act)) })
     }
 
     /// `act` happens before every `n`-th call.
     #[allow(dead_code, reason = "one of the tests uses it")]
     pub fn every(disk: Disk, n: u64, act: impl FnMut() + Send + 'static) -> Self {
-        Self { disk, moment: Arc::new(Mutex::new(Moment { left: n, again: Some(n), act: Some(Box::new(act)) })) }
+        Self::of(disk, Moment { left: n, again: Some(n), act: Some(Box::new(act)) })
     }
 
     /// It happens before the `n`-th call from now.
@@ -74,6 +76,16 @@ impl Between {
         &self.disk
     }
 
+    fn of(disk: Disk, moment: Moment) -> Self {
+        Self { disk, moment: Arc::new(Mutex::new(moment)), deaf: false }
+    }
+
+    /// A disk that says it gives rights, and on which all new files have the same.
+    #[allow(dead_code, reason = "one of the tests uses it")]
+    pub fn deaf(disk: Disk) -> Self {
+        Self { deaf: true, ..Self::new(disk, 0, || ()) }
+    }
+
     fn file(&self, file: Box<dyn VfsFile>) -> Box<dyn VfsFile> {
         Box::new(File { file, between: self.clone() })
     }
@@ -91,6 +103,7 @@ impl Vfs for Between {
     }
 
     fn create_new(&self, path: &Path, mode: u32) -> io::Result<Box<dyn VfsFile>> {
+        let mode = if self.deaf { OPEN } else { mode };
         Ok(self.file(self.call().create_new(path, mode)?))
     }
 
@@ -194,15 +207,15 @@ impl VfsFile for File {
     }
 
     fn set_owner(&self, owner: (u32, u32)) -> io::Result<()> {
-        self.call().set_owner(owner)
+        if self.between.deaf { Ok(()) } else { self.call().set_owner(owner) }
     }
 
     fn set_mode(&self, mode: u32) -> io::Result<()> {
-        self.call().set_mode(mode)
+        if self.between.deaf { Ok(()) } else { self.call().set_mode(mode) }
     }
 
     fn set_attribute(&self, name: &OsStr, value: Option<&[u8]>) -> io::Result<()> {
-        self.call().set_attribute(name, value)
+        if self.between.deaf { Ok(()) } else { self.call().set_attribute(name, value) }
     }
 
     fn try_lock(&self) -> io::Result<bool> {

@@ -9,7 +9,8 @@ use waltool::wal::{DurableFile, WalError};
 
 use super::logs::{Sqlite, change, native, segment};
 use super::people::{
-    STRANGER, attach, complaint, done, dress, folder, is_root, may, open_by_default, rights, set_mode, succeeded,
+    STRANGER, attach, complaint, copy_program, done, dress, folder, is_root, may, open_by_default, rights, set_mode,
+    succeeded,
 };
 
 fn sqlite(folder: &Path, case: &str) {
@@ -178,7 +179,7 @@ fn a_file_that_cannot_be_replaced_stays_and_its_log_keeps_what_is_committed() {
     fs::write(&path, "old").expect("a file");
     set_mode(folder.path(), 0o777);
     let before = rights(&path);
-    fs::copy(std::env::current_exe().expect("this test"), &test).expect("a copy");
+    copy_program(&std::env::current_exe().expect("this test"), &test);
     let name = "kept::a_file_that_cannot_be_replaced_stays_and_its_log_keeps_what_is_committed";
     let mut command = Command::new(&test);
     command.args(["--exact", name]).env("WALTOOL_RIGHTS_FILE", &path).uid(STRANGER.0).gid(STRANGER.1);

@@ -16,7 +16,7 @@ use waltool::vfs::{Disk, real};
 use waltool::wal::Options;
 
 use super::logs::{Sqlite, native};
-use super::people::{dress, folder, is_root, may, open_by_default, rights, set_mode};
+use super::people::{ALL, Rights, dress, folder, is_root, may, open_by_default, rights, set_mode};
 
 type Way = (&'static str, fn(&Path), &'static str, fn(&Disk, &Path));
 
@@ -58,14 +58,44 @@ const WAYS: [Way; 4] = [
     ("a file through a log", totals, "totals", commit),
 ];
 
-/// The files in a folder and below it, but for a few.
+/// What is in a folder and below it, but for what was there.
 fn below(folder: &Path, but: &[PathBuf], found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
             below(&path, but, found);
-        } else if !but.contains(&path) {
+        }
+        if !but.contains(&path) {
             found.push(path);
+        }
+    }
+}
+
+/// Looks at all that is new, and notes where anybody may do more with it than with what it is made of.
+struct Guard {
+    root: PathBuf,
+    there: Vec<PathBuf>,
+    /// What people may do with the file, and with a directory that something is made of.
+    allowed: [Vec<String>; 2],
+    /// Who may do what follows from the rights of a file and of its folder; the system is asked once.
+    known: BTreeMap<(Rights, Rights), Vec<String>>,
+    looks: usize,
+    wrong: Vec<String>,
+}
+
+impl Guard {
+    fn look(&mut self) {
+        let mut new = Vec::new();
+        below(&self.root, &self.there, &mut new);
+        for path in new {
+            self.looks += 1;
+            let granted = (rights(&path), rights(path.parent().expect("a folder")));
+            let is = self.known.entry(granted).or_insert_with(|| may(&path));
+            for (is, was) in is.iter().zip(&self.allowed[usize::from(path.is_dir())]) {
+                if is.chars().any(|right| !was.contains(right)) {
+                    self.wrong.push(format!("{} is open to {is:?} where it was {was:?}", path.display()));
+                }
+            }
         }
     }
 }
@@ -82,31 +112,24 @@ fn what_is_made_is_never_open_to_more_than_in_the_end() {
             let mut there = Vec::new();
             below(folder.path(), &[], &mut there);
             for path in &there {
-                if acl { dress(path) } else { set_mode(path, 0o640) }
+                match acl {
+                    true => dress(path),
+                    false => set_mode(path, if path.is_dir() { 0o750 } else { 0o640 }),
+                }
             }
             open_by_default(folder.path());
-            let allowed = may(&folder.path().join(source));
-            let looks = Arc::new(Mutex::new(0));
-            let (root, wanted, seen) = (folder.path().to_owned(), allowed.clone(), looks.clone());
-            let mut known = BTreeMap::new();
-            let look = move || {
-                let mut new = Vec::new();
-                below(&root, &there, &mut new);
-                for path in new {
-                    *seen.lock().unwrap() += 1;
-                    // Who may do what follows from these; the system is asked once.
-                    let granted = (rights(&path), rights(path.parent().expect("a folder")));
-                    let is = known.entry(granted).or_insert_with(|| may(&path));
-                    for (is, was) in is.iter().zip(&wanted) {
-                        let more = is.chars().any(|right| !was.contains(right));
-                        assert!(!more, "{what}: {} is open to {is} where {was} was", path.display());
-                    }
-                }
-            };
-            let disk: Disk = Arc::new(Between::every(real(), 1, look));
+            let log = folder.path().join("log");
+            let nobody = vec![String::new(); ALL.len()];
+            let allowed = [may(&folder.path().join(source)), if log.exists() { may(&log) } else { nobody }];
+            assert!(!acl || !allowed[0][0].is_empty(), "{what}: somebody may read it");
+            let root = folder.path().to_owned();
+            let guard = Guard { root, there, allowed, known: BTreeMap::new(), looks: 0, wrong: Vec::new() };
+            let guard = Arc::new(Mutex::new(guard));
+            let watching = guard.clone();
+            let disk: Disk = Arc::new(Between::every(real(), 1, move || watching.lock().unwrap().look()));
             act(&disk, folder.path());
-            assert!(*looks.lock().unwrap() > 5, "{what}: {looks:?} looks");
-            assert!(!allowed[0].is_empty() || !acl, "{what}");
+            let guard = guard.lock().unwrap();
+            assert!(guard.looks > 5 && guard.wrong.is_empty(), "{what}: {} looks, {:?}", guard.looks, guard.wrong);
         }
     }
 }

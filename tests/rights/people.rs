@@ -53,10 +53,15 @@ fn waltool() -> &'static Path {
     let copy = || {
         let folder = folder();
         let path = folder.path().join("waltool");
-        fs::copy(env!("CARGO_BIN_EXE_waltool"), &path).expect("a copy");
+        copy_program(Path::new(env!("CARGO_BIN_EXE_waltool")), &path);
         (folder, path)
     };
     &COPY.get_or_init(copy).1
+}
+
+/// By another process: a program that is started meanwhile would have the copy open for writing, and it could not be run.
+pub fn copy_program(from: &Path, to: &Path) {
+    assert!(Command::new("cp").args([from, to]).status().expect("a run").success());
 }
 
 /// Runs the command in a folder as root.
