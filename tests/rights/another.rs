@@ -6,8 +6,8 @@ use std::process::Command;
 
 use super::logs::{Sqlite, change, native, segment};
 use super::people::{
-    ACL, ALL, MEMBER, OWNER, OWNER_AND_MEMBER, STRANGER, acl, attach, complaint, done, dress, folder, give, is_root,
-    may, open_by_default, rights, set_mode, succeeded,
+    ACL, ALL, MEMBER, NEIGHBOUR, OWNER, OWNER_AND_MEMBER, Person, STRANGER, acl, attach, complaint, done, dress,
+    folder, give, is_root, may, open_by_default, rights, set_mode, succeeded,
 };
 
 /// A folder with a torn log and a damaged one of SQLite, and a native log with a torn tail in several segments.
@@ -120,7 +120,9 @@ fn an_ordinary_user_rescues_the_log_of_another_and_grants_nobody_more() {
             prepare(folder.path());
             let of_him = folder.path().join("made");
             fs::create_dir(&of_him).expect("a folder");
-            give(&of_him, rescuer);
+            // What is new there is of another group at first.
+            give(&of_him, Person(rescuer.0, NEIGHBOUR.1));
+            set_mode(&of_him, 0o2755);
             for path in sources(folder.path()) {
                 std::os::unix::fs::chown(&path, Some(OWNER.0), Some(MEMBER.1)).expect("a new owner");
                 set_mode(&path, if path.is_dir() { folder_mode } else { mode });
